@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The log.  Its two settings are written once, before any thread starts. */
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 2048
+
+static const struct {
+    const char *name;
+    int priority; /* of syslog(3) */
+} levels[] = {
+    [LOG_LEVEL_ERROR] = {"error", LOG_ERR},
+    [LOG_LEVEL_WARNING] = {"warning", LOG_WARNING},
+    [LOG_LEVEL_INFO] = {"info", LOG_INFO},
+    [LOG_LEVEL_DEBUG] = {"debug", LOG_DEBUG},
+};
+
+static enum log_level log_level = LOG_LEVEL_INFO;
+static bool log_to_syslog;
+
+void
+log_init(enum log_level level, bool to_syslog)
+{
+    log_level = level;
+    log_to_syslog = to_syslog;
+    if (to_syslog)
+        openlog("imageio-fcgi", LOG_PID, LOG_DAEMON);
+}
+
+bool
+log_parse_level(enum log_level *ret, const char *text)
+{
+    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+        if (strcmp(levels[i].name, text) == 0) {
+            *ret = (enum log_level)i;
+            return true;
+        }
+    return false;
+}
+
+void
+log_line(enum log_level level, const char *format, ...)
+{
+    const int errnum = errno;
+    char line[LINE_MAX_BYTES];
+    va_list args;
+    size_t used;
+
+    if (level > log_level)
+        return;
+    used = (size_t)snprintf(line, sizeof(line), "%s: ", levels[level].name);
+    va_start(args, format);
+    vsnprintf(line + used, sizeof(line) - used - 1, format, args);
+    va_end(args);
+    if (log_to_syslog) {
+        syslog(levels[level].priority, "%s", line + used);
+    } else {
+        /* One write: lines of threads and processes do not mix.  A log that
+         * cannot be written has nobody to tell. */
+        ssize_t written;
+
+        used = strlen(line);
+        line[used++] = '\n';
+        written = write(STDERR_FILENO, line, used);
+        (void)written;
+    }
+    errno = errnum;
+}
+
+const char *
+log_escape(char *dst, size_t size, const char *text)
+{
+    size_t used = 0;
+
+    for (; *text != '\0'; text++) {
+        const unsigned char c = (unsigned char)*text;
+        const bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+
+        if (used + (plain ? 1 : 4) >= size)
+            break;
+        if (plain)
+            dst[used++] = (char)c;
+        else
+            used += (size_t)sprintf(dst + used, "\\x%02x", c);
+    }
+    dst[used] = '\0';
+    return dst;
+}
