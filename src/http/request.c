@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A request out of the FastCGI environment. */
+#include "http/request.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/error.h"
+
+static const char *
+variable(char **variables, const char *name)
+{
+    const size_t length = strlen(name);
+
+    for (char **at = variables; *at != NULL; at++)
+        if (strncmp(*at, name, length) == 0 && (*at)[length] == '=')
+            return *at + length + 1;
+    return NULL;
+}
+
+static const char *
+variable_or_empty(char **variables, const char *name)
+{
+    const char *value = variable(variables, name);
+
+    return value != NULL ? value : "";
+}
+
+void
+request_init(struct request *ret, char **variables)
+{
+    *ret = (struct request){
+        .method = variable_or_empty(variables, "REQUEST_METHOD"),
+        .query = variable_or_empty(variables, "QUERY_STRING"),
+        .content_type = variable_or_empty(variables, "CONTENT_TYPE"),
+        .range = variable(variables, "HTTP_RANGE"),
+        .content_range = variable(variables, "HTTP_CONTENT_RANGE"),
+        .length_text = variable_or_empty(variables, "CONTENT_LENGTH"),
+        .is_chunked = *variable_or_empty(variables, "HTTP_TRANSFER_ENCODING"),
+    };
+    path_split(&ret->path, variable_or_empty(variables, "PATH_INFO"));
+}
+
+bool
+request_is_head(const struct request *request)
+{
+    return strcmp(request->method, "HEAD") == 0;
+}
+
+bool
+request_has_type(const struct request *request, const char *type)
+{
+    const char *start = request->content_type;
+    size_t length;
+
+    start += strspn(start, " \t");
+    length = strcspn(start, "; \t");
+    return length == strlen(type) && strncasecmp(start, type, length) == 0;
+}
+
+int
+request_length(const struct request *request, uint64_t *ret, struct error *err)
+{
+    const char *text = request->length_text;
+    unsigned long long value;
+
+    if (request->is_chunked || *text == '\0')
+        return error_set(err, 400, "Content-Length required");
+    errno = 0;
+    value = strtoull(text, NULL, 10);
+    if (text[strspn(text, "0123456789")] != '\0' || errno == ERANGE)
+        return error_set(err, 400, "Invalid Content-Length");
+    *ret = value;
+    return 0;
+}

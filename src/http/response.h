@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Heads and JSON bodies, as CGI wants them (RFC 3875 6): the web server makes
+ * the status line and the connection's headers.  Waits for the client.
+ */
+#ifndef HTTP_RESPONSE_H
+#define HTTP_RESPONSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct error;
+struct fcgi_io;
+
+struct response {
+    int status;
+    const char *type; /* Content-Type */
+    bool has_length;
+    uint64_t length;     /* Content-Length, bytes */
+    const char *methods; /* Access-Control-Allow-Methods; NULL: the usual */
+    const char *allow;   /* Allow; NULL: none */
+    bool has_size;       /* 416: Content-Range with the size alone */
+    uint64_t size;       /* 206, 416: of the whole image, bytes */
+    uint64_t first;      /* 206: of the part, bytes */
+};
+
+#define RESPONSE_BINARY "application/octet-stream"
+#define RESPONSE_JSON "application/json"
+
+/* Sends the head.  499: the web server has gone. */
+int response_send_head(struct fcgi_io *io, const struct response *response,
+                       struct error *err);
+
+/* Sends head and JSON body; sets type and length.  A HEAD request gets the
+ * same head and no body. */
+int response_send_json(struct fcgi_io *io, struct response *response,
+                       const char *json, bool is_head, struct error *err);
+
+#endif
