@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request and what it holds on the way to its answer: ticket, locks, open
+ * image, and whether the head has gone out.  Handlers get one; serve.c makes
+ * it and frees it.  One thread.
+ */
+#ifndef SERVER_EXCHANGE_H
+#define SERVER_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "http/path.h"
+#include "http/request.h"
+#include "http/response.h"
+#include "image/image.h"
+#include "ticket/limits.h"
+
+struct config;
+struct error;
+struct fcgi_io;
+struct json;
+struct ticket;
+
+struct exchange {
+    const struct config *config;
+    struct fcgi_io *io;
+    struct image_env env;
+    char *text; /* EXCHANGE_TEXT_SIZE bytes for JSON, in and out; lent */
+    struct request request;
+    char id[PATH_ID_MAX + 1]; /* "" if the path has none */
+
+    struct ticket *ticket;
+    struct image *image;
+    struct limits_hold hold;
+
+    bool head_sent; /* nothing can be answered any more, only cut */
+    int status;     /* that was answered */
+    uint64_t offset, bytes; /* of the image, for the log */
+};
+
+#define EXCHANGE_TEXT_SIZE ((size_t)128 << 10)
+
+/* Opens the ticket's image for use.  A use that writes or flushes fails with
+ * 403 if the image is read-only. */
+int exchange_open(struct exchange *x, enum image_use use, struct error *err);
+
+/* Locks the ticket's image: 409 if it cannot be.  Exclusive locks come with a
+ * writer slot: 503 if there is none. */
+int exchange_lock_shared(struct exchange *x, struct error *err);
+int exchange_lock_exclusive(struct exchange *x, struct error *err);
+
+/* Gives back image, lock and slot.  Called before the last byte of an answer
+ * goes out, so that no client is refused because of its own last request. */
+void exchange_release(struct exchange *x);
+
+/* Releases, then answers.  A failure to send is ERROR_CLIENT_GONE. */
+int exchange_answer(struct exchange *x, struct response *response,
+                    const char *json, struct error *err);
+/* 200 and object, which it frees. */
+int exchange_answer_json(struct exchange *x, struct json *object,
+                         struct error *err);
+/* 200 {"ok":true} */
+int exchange_answer_ok(struct exchange *x, struct error *err);
+
+/* Sends the head of an answer whose body follows piece by piece. */
+int exchange_send_head(struct exchange *x, const struct response *response,
+                       struct error *err);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of routes. */
+#include "server/route.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "http/path.h"
+#include "server/handle.h"
+
+#define PREFIX "images"
+#define NO_PATCH                                              \
+    "range writes and PATCH not supported for file backend; " \
+    "use PUT for full upload"
+#define NO_EXTENTS "extents not supported for file backend"
+
+/* An Allow header lists a resource's methods in this order. */
+static const struct route routes[] = {
+    {"OPTIONS", NULL, false, NULL, handle_options},
+    {"GET", NULL, false, NULL, handle_get},
+    {"HEAD", NULL, false, NULL, handle_get},
+    {"PUT", NULL, true, NULL, handle_put},
+    {"PATCH", NULL, true, NO_PATCH, handle_patch},
+    {"GET", "extents", false, NO_EXTENTS, handle_extents},
+    {"HEAD", "extents", false, NO_EXTENTS, handle_extents},
+    {"POST", "flush", true, NULL, handle_flush},
+};
+
+bool
+route_is_image_path(const struct path *path)
+{
+    return (path->count == 2 || path->count == 3) &&
+           path_segment_is(path, 0, PREFIX);
+}
+
+static bool
+is_resource(const struct route *route, const struct path *path)
+{
+    if (route->resource == NULL)
+        return path->count == 2;
+    return path->count == 3 && path_segment_is(path, 2, route->resource);
+}
+
+int
+route_find(const struct route **ret, const struct path *path,
+           const char *method, char allow[ROUTE_ALLOW_SIZE], struct error *err)
+{
+    size_t used = 0;
+
+    allow[0] = '\0';
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        const struct route *route = &routes[i];
+
+        if (!is_resource(route, path))
+            continue;
+        if (strcmp(route->method, method) == 0) {
+            *ret = route;
+            return 0;
+        }
+        if (used > 0)
+            used = (size_t)(stpcpy(allow + used, ", ") - allow);
+        used = (size_t)(stpcpy(allow + used, route->method) - allow);
+    }
+    if (used == 0)
+        return error_set(err, 404, "not found");
+    return error_set(err, 405, "method not allowed");
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request from first to last byte. */
+#include "server/serve.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "http/fcgi_io.h"
+#include "server/config.h"
+#include "server/exchange.h"
+#include "server/route.h"
+#include "ticket/ticket.h"
+#include "ticket/ticket_dir.h"
+
+/* The second segment, if it may be an image id. */
+static int
+take_id(struct exchange *x, struct error *err)
+{
+    const char *text = x->request.path.segment[1].text;
+    const size_t length = x->request.path.segment[1].length;
+
+    if (!path_is_id(text, length))
+        return ticket_dir_unknown(err);
+    memcpy(x->id, text, length);
+    x->id[length] = '\0';
+    return 0;
+}
+
+/* The order of the checks is the order in which a request fails: a refused one
+ * has disturbed nobody. */
+static int
+run(struct exchange *x, char allow[ROUTE_ALLOW_SIZE], struct error *err)
+{
+    const struct route *route;
+
+    if (!route_is_image_path(&x->request.path))
+        return error_set(err, 404, "not found");
+    if (take_id(x, err) == -1 ||
+        ticket_dir_find(&x->ticket, x->config->ticket_dir, x->id, err) == -1 ||
+        route_find(&route, &x->request.path, x->request.method, allow, err) ==
+            -1)
+        return -1;
+    if (route->changes && x->ticket->read_only)
+        return error_set(err, 403, "image is read-only");
+    if (route->not_files != NULL && x->ticket->image.backend == IMAGE_FILE)
+        return error_set(err, 400, "%s", route->not_files);
+    return route->handle(x, err);
+}
+
+/* Answers a failure before the head. */
+static int
+answer_error(struct exchange *x, const char *allow, const struct error *why,
+             struct error *err)
+{
+    struct response response = {
+        .status = why->status,
+        .allow = why->status == 405 ? allow : NULL,
+        .has_size = why->has_size,
+        .size = why->size,
+    };
+    struct json *object = json_new_object();
+    int rc;
+
+    json_add_string(object, "error", error_reply(why));
+    rc = exchange_answer(x, &response, json_text(object), err);
+    json_free(object);
+    return rc;
+}
+
+static void
+log_request(const struct exchange *x, const struct error *why, unsigned worker,
+            uint64_t start_us)
+{
+    char method[64], id[64], cause[sizeof(why->text) + 32];
+    char escaped[sizeof(why->text)];
+    const bool is_ours = why != NULL && why->status >= 500;
+
+    cause[0] = '\0';
+    if (why != NULL)
+        snprintf(cause, sizeof(cause), " error=\"%s\"",
+                 log_escape(escaped, sizeof(escaped), why->text));
+    log_escape(id, sizeof(id), x->id);
+    log_line(is_ours ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
+             "%s ticket=%.8s status=%d offset=%" PRIu64 " bytes=%" PRIu64
+             " took_us=%" PRIu64 " worker=%u%s",
+             log_escape(method, sizeof(method), x->request.method), id,
+             x->status, x->offset, x->bytes, clock_us() - start_us, worker,
+             cause);
+}
+
+bool
+serve(const struct serve_env *env, struct fcgi_io *io, char **variables)
+{
+    const uint64_t start_us = clock_us();
+    struct exchange x = {
+        .config = env->config,
+        .io = io,
+        .env = {.buffer = env->buffer,
+                .buffer_size = IMAGE_BUFFER_SIZE,
+                .timeout_ms = (int)env->config->backend_timeout_s * 1000,
+                .client_fd = io->fd},
+        .text = env->text,
+        .hold = LIMITS_HOLD_NONE,
+    };
+    char allow[ROUTE_ALLOW_SIZE];
+    struct error why = {.status = 0}, late;
+    bool failed, complete = true;
+
+    request_init(&x.request, variables);
+    failed = run(&x, allow, &why) == -1;
+    exchange_release(&x);
+    if (failed && (x.head_sent || why.status == ERROR_CLIENT_GONE ||
+                   answer_error(&x, allow, &why, &late) == -1)) {
+        complete = false;
+        if (!x.head_sent)
+            x.status = why.status;
+        fcgi_io_cut(io);
+    }
+    log_request(&x, failed ? &why : NULL, env->worker, start_us);
+    ticket_free(x.ticket);
+    return complete;
+}
