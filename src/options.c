@@ -13,8 +13,9 @@
 #define PROGRAM "imageio-fcgi"
 #define VARIABLE_PREFIX "IMAGEIO_FCGI_"
 #define WORKERS_MAX 1024
-#define WORKERS_SPARE 7 /* beside all readers and writers: extents, OPTIONS … \
-                         */
+#define WORKERS_SPARE                                         \
+    7 /* beside all readers and writers: extents, OPTIONS … \
+       */
 #define TIMEOUT_MAX_S 86400
 
 /* Sets what value says; false if it cannot. */
@@ -129,7 +130,8 @@ print_help(void)
     printf("Usage: " PROGRAM " [options]\n"
            "Serves disk images over FastCGI on the listening socket that is "
            "descriptor 0:\n"
-           "  spawn-fcgi -n -s /run/imageio-fcgi/fcgi.sock -- " PROGRAM "\n\n"
+           "  spawn-fcgi -n -s /run/imageio-fcgi/fcgi.sock -- "
+           "/usr/local/bin/" PROGRAM "\n\n"
            "Options, each also as a variable (--ticket-dir is " VARIABLE_PREFIX
            "TICKET_DIR):\n");
     for (size_t i = 0; i < COUNT; i++)

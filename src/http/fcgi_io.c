@@ -20,7 +20,9 @@
 #define RECORD_LARGE 65528
 #define RECORD_SMALL 32768
 #define RECORDS_A_CALL 32
-#define CUT_PATIENCE_MS 5000 /* for a client that reads slowly */
+/* For a client that reads slowly: slot and lock are free by then, but its
+ * worker is not. */
+#define CUT_PATIENCE_US 5000000
 
 static_assert(FCGI_IO_HEADER == FCGI_HEADER_LEN, "FastCGI 1.0, section 3.3");
 
@@ -273,32 +275,33 @@ fcgi_io_pull(struct fcgi_io *io, void *data, size_t size, struct error *err)
     return 0;
 }
 
-/* Sends what is left of the record that was begun, if the client takes it. */
+/* Sends what is left of *record, if the client takes it by the moment
+ * limit_us. */
 static bool
-finish_record(struct fcgi_io *io)
+finish_record(const struct fcgi_io *io, struct fcgi_io_record *record,
+              uint64_t limit_us)
 {
-    const uint64_t start_us = clock_us();
     struct error err;
 
-    while (record_is_open(&io->out)) {
+    while (record_is_open(record)) {
         struct iovec parts[] = {
-            record_header(&io->out),
-            {.iov_base = (void *)io->out.data, .iov_len = io->out.left},
+            record_header(record),
+            {.iov_base = (void *)record->data, .iov_len = record->left},
         };
         struct pollfd wire = {.fd = io->fd, .events = POLLOUT};
-        const uint64_t spent_ms = (clock_us() - start_us) / 1000;
-        ssize_t sent = send_some(io, parts, 2, &err);
+        const ssize_t sent = send_some(io, parts, 2, &err);
+        const uint64_t now_us = clock_us();
         size_t of_header;
 
-        if (sent == -1 || spent_ms >= CUT_PATIENCE_MS)
+        if (sent == -1 || now_us >= limit_us)
             return false;
         if (sent == 0 &&
-            wait_fds(&wire, 1, CUT_PATIENCE_MS - (int)spent_ms, &err) <= 0)
+            wait_fds(&wire, 1, (int)((limit_us - now_us) / 1000), &err) <= 0)
             return false;
-        of_header = (size_t)span_min((size_t)sent, io->out.header_left);
-        io->out.header_left -= of_header;
-        io->out.data += (size_t)sent - of_header;
-        io->out.left -= (size_t)sent - of_header;
+        of_header = (size_t)span_min((size_t)sent, record->header_left);
+        record->header_left -= of_header;
+        record->data += (size_t)sent - of_header;
+        record->left -= (size_t)sent - of_header;
     }
     return true;
 }
@@ -306,13 +309,13 @@ finish_record(struct fcgi_io *io)
 void
 fcgi_io_cut(struct fcgi_io *io)
 {
-    /* No record has version 0.  Closing alone would leave nginx waiting for
-     * its keepalive_timeout, ending the request lighttpd for seconds; this both
-     * pass on at once.  It has to stand where a record begins. */
-    unsigned char nonsense[FCGI_IO_HEADER] = {0};
-    struct iovec part = {.iov_base = nonsense, .iov_len = sizeof(nonsense)};
-    struct error err;
+    /* No record has version 0.  Closing alone leaves an nginx that does not
+     * buffer waiting for its keepalive_timeout, ending the request lighttpd for
+     * seconds; this both pass on at once.  It has to stand where a record
+     * begins. */
+    struct fcgi_io_record nonsense = {.header_left = FCGI_IO_HEADER};
+    const uint64_t limit_us = clock_us() + CUT_PATIENCE_US;
 
-    if (finish_record(io))
-        send_some(io, &part, 1, &err);
+    if (finish_record(io, &io->out, limit_us))
+        finish_record(io, &nonsense, limit_us);
 }

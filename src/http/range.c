@@ -95,7 +95,8 @@ content_range_parse(struct content_range *ret, const char *value,
     if (range.has_last)
         ok = ok && take(&at, "/") &&
              (take_number(&at, &size) || take(&at, "*")) &&
-             range.first <= range.last && range.last < size;
+             range.first <= range.last &&
+             (range.last < size || size == UINT64_MAX);
     else
         ok = ok && take(&at, "*/*");
     if (!ok || !is_end(at))

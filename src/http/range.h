@@ -36,8 +36,7 @@ struct content_range {
 };
 
 /* "bytes A-B/STAR", "bytes A-B/SIZE", "bytes A-STAR/STAR".  Fails with 400
- * "invalid Content-Range header", also for B < A, B >= SIZE, and B too large
- * to count the bytes of 0-B. */
+ * "invalid Content-Range header", also for B < A and B >= SIZE. */
 int content_range_parse(struct content_range *ret, const char *value,
                         struct error *err);
 

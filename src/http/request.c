@@ -10,15 +10,20 @@
 
 #include "base/error.h"
 
+/* A header that came twice is one with both values, a comma between them (RFC
+ * 9110 5.3): no single value is meant, and no parser here takes one. */
+#define TWICE ", "
+
 static const char *
 variable(char **variables, const char *name)
 {
     const size_t length = strlen(name);
+    const char *value = NULL;
 
     for (char **at = variables; *at != NULL; at++)
         if (strncmp(*at, name, length) == 0 && (*at)[length] == '=')
-            return *at + length + 1;
-    return NULL;
+            value = value == NULL ? *at + length + 1 : TWICE;
+    return value;
 }
 
 static const char *
@@ -27,6 +32,19 @@ variable_or_empty(char **variables, const char *name)
     const char *value = variable(variables, name);
 
     return value != NULL ? value : "";
+}
+
+/* lighttpd says "0" where the client said nothing, and a PUT of nothing would
+ * empty a file: a length of 0 has to be the client's word. */
+static const char *
+length_text(char **variables)
+{
+    const char *text = variable_or_empty(variables, "CONTENT_LENGTH");
+
+    if (strcmp(text, "0") == 0 &&
+        variable(variables, "HTTP_CONTENT_LENGTH") == NULL)
+        return "";
+    return text;
 }
 
 void
@@ -38,7 +56,7 @@ request_init(struct request *ret, char **variables)
         .content_type = variable_or_empty(variables, "CONTENT_TYPE"),
         .range = variable(variables, "HTTP_RANGE"),
         .content_range = variable(variables, "HTTP_CONTENT_RANGE"),
-        .length_text = variable_or_empty(variables, "CONTENT_LENGTH"),
+        .length_text = length_text(variables),
         .is_chunked = *variable_or_empty(variables, "HTTP_TRANSFER_ENCODING"),
     };
     path_split(&ret->path, variable_or_empty(variables, "PATH_INFO"));

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/span.h"
 #include "http/query.h"
 #include "http/range.h"
 #include "server/body.h"
@@ -90,15 +91,15 @@ static int
 check_part(const struct content_range *range, uint64_t length,
            struct error *err)
 {
-    const uint64_t span = range->last - range->first + 1;
+    const uint64_t last_index = range->last - range->first;
 
     if (length == 0)
         return error_set(err, 400, "Content-Length must be positive");
-    if (range->has_last && length != span)
+    if (range->has_last && length - 1 != last_index)
         return error_set(err, 400,
                          "Content-Length (%" PRIu64
                          ") must equal range length (%" PRIu64 ")",
-                         length, span);
+                         length, span_min(last_index, UINT64_MAX - 1) + 1);
     return 0;
 }
 

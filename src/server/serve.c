@@ -93,7 +93,23 @@ log_request(const struct exchange *x, const struct error *why, unsigned worker,
              cause);
 }
 
-bool
+/* Answers a failure if that can still be done. */
+static enum serve_result
+end_failed(struct exchange *x, const char *allow, const struct error *why)
+{
+    struct error late;
+
+    if (why->status != ERROR_CLIENT_GONE && !x->head_sent &&
+        answer_error(x, allow, why, &late) == 0)
+        return SERVE_DONE;
+    if (!x->head_sent)
+        x->status = why->status;
+    if (why->status == ERROR_CLIENT_GONE)
+        return SERVE_GONE;
+    return SERVE_CUT;
+}
+
+enum serve_result
 serve(const struct serve_env *env, struct fcgi_io *io, char **variables)
 {
     const uint64_t start_us = clock_us();
@@ -107,21 +123,19 @@ serve(const struct serve_env *env, struct fcgi_io *io, char **variables)
         .text = env->text,
         .hold = LIMITS_HOLD_NONE,
     };
+    enum serve_result result = SERVE_DONE;
     char allow[ROUTE_ALLOW_SIZE];
-    struct error why = {.status = 0}, late;
-    bool failed, complete = true;
+    struct error why;
+    bool failed;
 
     request_init(&x.request, variables);
     failed = run(&x, allow, &why) == -1;
     exchange_release(&x);
-    if (failed && (x.head_sent || why.status == ERROR_CLIENT_GONE ||
-                   answer_error(&x, allow, &why, &late) == -1)) {
-        complete = false;
-        if (!x.head_sent)
-            x.status = why.status;
-        fcgi_io_cut(io);
-    }
+    if (failed)
+        result = end_failed(&x, allow, &why);
     log_request(&x, failed ? &why : NULL, env->worker, start_us);
+    if (result == SERVE_CUT)
+        fcgi_io_cut(io); /* may wait for a slow client */
     ticket_free(x.ticket);
-    return complete;
+    return result;
 }

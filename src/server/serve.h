@@ -6,8 +6,6 @@
 #ifndef SERVER_SERVE_H
 #define SERVER_SERVE_H
 
-#include <stdbool.h>
-
 struct config;
 struct fcgi_io;
 
@@ -19,10 +17,15 @@ struct serve_env {
     char *text;            /* EXCHANGE_TEXT_SIZE bytes */
 };
 
+enum serve_result {
+    SERVE_DONE, /* the answer is complete: the request can be ended */
+    SERVE_CUT,  /* it is not (fcgi_io_cut): close, do not end the request */
+    SERVE_GONE, /* nobody is there to be told: close at once */
+};
+
 /* Serves the request that came on io with variables ("NAME=value", NULL at the
- * end).
- * Returns whether its answer is complete; if not, it was cut (fcgi_io_cut), and
- * the connection must be closed without ending the request. */
-bool serve(const struct serve_env *env, struct fcgi_io *io, char **variables);
+ * end).  Returns how its connection is to be ended. */
+enum serve_result serve(const struct serve_env *env, struct fcgi_io *io,
+                        char **variables);
 
 #endif

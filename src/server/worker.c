@@ -133,7 +133,7 @@ serve_connection(struct worker *worker, int fd)
     FCGX_Request request;
     struct error err;
     const char *server;
-    bool complete = false;
+    enum serve_result result = SERVE_GONE;
 
     if (!begin_request(&request, fd)) {
         log_debug("connection without a request worker=%u", worker->number);
@@ -153,13 +153,18 @@ serve_connection(struct worker *worker, int fd)
             .text = (char *)buffer + IMAGE_BUFFER_SIZE,
         };
 
-        complete = serve(&env, &worker->io, request.envp);
+        result = serve(&env, &worker->io, request.envp);
         give_buffer(pool, buffer);
     }
-    if (complete)
+    if (result == SERVE_DONE) {
         FCGX_Finish_r(&request);
-    else
+    } else {
+        /* libfcgi waits up to 2 s for the other side to close, so that it can
+         * read what it was sent; not if there is nobody. */
+        if (result == SERVE_GONE)
+            FCGX_Detach(&request);
         FCGX_Free(&request, 1);
+    }
 }
 
 static void *
