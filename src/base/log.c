@@ -92,3 +92,12 @@ log_escape(char *dst, size_t size, const char *text)
     dst[used] = '\0';
     return dst;
 }
+
+const char *
+log_id(char dst[LOG_ID_SIZE], const char *id)
+{
+    char start[LOG_ID_CHARS + 1];
+
+    snprintf(start, sizeof(start), "%s", id);
+    return log_escape(dst, LOG_ID_SIZE, start);
+}

@@ -34,4 +34,10 @@ void log_line(enum log_level level, const char *format, ...)
  * NUL included.  Returns dst. */
 const char *log_escape(char *dst, size_t size, const char *text);
 
+#define LOG_ID_CHARS 8 /* of a ticket's id, which is as good as a password */
+#define LOG_ID_SIZE (4 * LOG_ID_CHARS + 1)
+
+/* The part of a ticket's id that may be logged, escaped.  Returns dst. */
+const char *log_id(char dst[LOG_ID_SIZE], const char *id);
+
 #endif

@@ -27,27 +27,51 @@
 static_assert(FCGI_IO_HEADER == FCGI_HEADER_LEN, "FastCGI 1.0, section 3.3");
 
 /*
+ * The padding of the empty PARAMS record, which libfcgi forgets.  Its header
+ * stands just before what libfcgi would read next, if it came in one piece
+ * with the content before it, where stopUnget points: then it can be looked at.
+ */
+static size_t
+padding_left(const FCGX_Stream *in)
+{
+    const unsigned char *header = in->rdNext - FCGI_IO_HEADER;
+
+    if (in->rdNext - in->stopUnget < FCGI_IO_HEADER ||
+        header[0] != FCGI_VERSION_1 || header[1] != FCGI_PARAMS)
+        return 0;
+    return header[6];
+}
+
+/*
  * What libfcgi read past the environment belongs to the body.  Its buffer is
  * private, but it can be made to walk to its end: with the descriptor hidden
- * from it, reading drains the buffer and then fails with EBADF, and the
- * stream's public rdNext has passed over all raw bytes of it, record headers
- * included.
+ * from it, reading drains the buffer, and the stream's public rdNext passes
+ * over all raw bytes of it, record headers included.  Whatever it thinks of
+ * them, it stops only at the end of the body, or where it gets no further.
  */
 static int
 take_over(struct fcgi_io *io, FCGX_Request *request, struct error *err)
 {
     FCGX_Stream *in = request->in;
-    const unsigned char *start = in->rdNext;
+    const unsigned char *start = in->rdNext, *before;
     char scrap[1024];
     size_t length;
 
+    /* libfcgi takes a connection that fails for the environment's end: a
+     * request that lacks its last headers must not be served. */
+    if (FCGX_GetError(in) != 0)
+        return error_set(err, 400, "FastCGI: environment is cut off");
+    io->in_padding = padding_left(in);
     request->ipcFd = -1;
-    while (FCGX_GetStr(scrap, sizeof(scrap), in) == (int)sizeof(scrap))
-        ;
+    do {
+        before = in->rdNext;
+        FCGX_ClearError(in);
+        in->isClosed = 0;
+        in->stop = in->wrNext = in->rdNext; /* as between two records */
+        while (FCGX_GetStr(scrap, sizeof(scrap), in) == (int)sizeof(scrap))
+            ;
+    } while (in->rdNext != before && FCGX_GetError(in) != 0);
     request->ipcFd = io->fd;
-    if (FCGX_GetError(in) != EBADF && FCGX_GetError(in) != 0)
-        return error_set(err, 500, "FastCGI: libfcgi's buffer: error %d",
-                         FCGX_GetError(in));
     FCGX_ClearError(in);
     length = (size_t)(in->rdNext - start);
     if (length > sizeof(io->carry))

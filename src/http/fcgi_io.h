@@ -46,7 +46,8 @@ struct fcgi_io {
     bool in_ended;     /* the empty STDIN record has come */
 };
 
-/* After FCGX_Accept_r.  500 if libfcgi's buffer cannot be taken over. */
+/* After FCGX_Accept_r.  400 if the environment is not all there, 500 if
+ * libfcgi's buffer cannot be taken over: nothing can be answered then. */
 int fcgi_io_init(struct fcgi_io *io, struct FCGX_Request *request,
                  bool small_records, struct error *err);
 

@@ -116,6 +116,7 @@ handle_extents(struct exchange *x, struct error *err)
         .sent_us = clock_us(),
     };
     struct extents extents;
+    char id[LOG_ID_SIZE];
 
     if (exchange_lock_shared(x, err) == -1 ||
         exchange_open(x,
@@ -123,7 +124,8 @@ handle_extents(struct exchange *x, struct error *err)
                       err) == -1)
         return -1;
     if (listing.with_dirty && !x->image->has_bitmap)
-        log_warning("extents ticket=%.8s no dirty bitmap: all is dirty", x->id);
+        log_warning("extents ticket=%s no dirty bitmap: all is dirty",
+                    log_id(id, x->id));
     extents_init(&extents, x->image->size, emit, &listing);
     while (extents.position < x->image->size) {
         if (image_extents(x->image, &extents, err) == -1)

@@ -52,9 +52,9 @@ probe_nbd(struct exchange *x)
     x->env.timeout_ms =
         (int)span_min((uint64_t)x->env.timeout_ms, PROBE_TIMEOUT_MS);
     if (exchange_open(x, IMAGE_USE_PROBE, &err) == -1) {
-        char cause[sizeof(err.text)];
+        char id[LOG_ID_SIZE], cause[sizeof(err.text)];
 
-        log_warning("OPTIONS ticket=%.8s unreachable=\"%s\"", x->id,
+        log_warning("OPTIONS ticket=%s unreachable=\"%s\"", log_id(id, x->id),
                     log_escape(cause, sizeof(cause), err.text));
         return offer_nbd(read_only, true, max_writers);
     }

@@ -76,7 +76,7 @@ static void
 log_request(const struct exchange *x, const struct error *why, unsigned worker,
             uint64_t start_us)
 {
-    char method[64], id[64], cause[sizeof(why->text) + 32];
+    char method[64], id[LOG_ID_SIZE], cause[sizeof(why->text) + 32];
     char escaped[sizeof(why->text)];
     const bool is_ours = why != NULL && why->status >= 500;
 
@@ -84,13 +84,12 @@ log_request(const struct exchange *x, const struct error *why, unsigned worker,
     if (why != NULL)
         snprintf(cause, sizeof(cause), " error=\"%s\"",
                  log_escape(escaped, sizeof(escaped), why->text));
-    log_escape(id, sizeof(id), x->id);
     log_line(is_ours ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
-             "%s ticket=%.8s status=%d offset=%" PRIu64 " bytes=%" PRIu64
+             "%s ticket=%s status=%d offset=%" PRIu64 " bytes=%" PRIu64
              " took_us=%" PRIu64 " worker=%u%s",
-             log_escape(method, sizeof(method), x->request.method), id,
-             x->status, x->offset, x->bytes, clock_us() - start_us, worker,
-             cause);
+             log_escape(method, sizeof(method), x->request.method),
+             log_id(id, x->id), x->status, x->offset, x->bytes,
+             clock_us() - start_us, worker, cause);
 }
 
 /* Answers a failure if that can still be done. */

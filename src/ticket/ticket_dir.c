@@ -12,8 +12,6 @@
 #include "base/log.h"
 #include "ticket/ticket.h"
 
-#define ID_SHOWN 8 /* characters: an id is as good as a password */
-
 int
 ticket_dir_unknown(struct error *err)
 {
@@ -100,10 +98,9 @@ ticket_dir_find(struct ticket **ret, const char *dir, const char *id,
         rc = load(ret, fd, err);
 out:
     if (rc == -1) {
-        char shown[ID_SHOWN * 4 + 1], cause[sizeof(err->text)];
+        char shown[LOG_ID_SIZE], cause[sizeof(err->text)];
 
-        log_warning("ticket=%.*s refused=\"%s\"", ID_SHOWN,
-                    log_escape(shown, sizeof(shown), id),
+        log_warning("ticket=%s refused=\"%s\"", log_id(shown, id),
                     log_escape(cause, sizeof(cause), err->text));
         ticket_dir_unknown(err);
     }
