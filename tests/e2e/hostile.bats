@@ -651,13 +651,18 @@ END
     local i
 
     bytes "$D/body" 0 40 >"$D/part1"
-    # BEGIN 16, PARAMS about 100, end 8, STDIN 48, end 8.
+    # The last byte of the body is the 185th.
     for i in $(seq 0 7 180); do
-        peer begin params=PUT,/images/disk,40 padding=3 \
+        peer begin params=PUT,/images/file,40 padding=3 \
             end-params "stdin=$D/part1" end-stdin limit="$i" close
         [ "$http_exit" = 0 ]
     done
     wait_for -t 10 has_only_idle_fds
+    assert_unchanged
+    peer begin params=PUT,/images/file,40 padding=3 \
+        end-params "stdin=$D/part1" end-stdin limit=185
+    [ "$http_status" = 200 ]
+    cmp "$D/part1" "$D/image"
 }
 
 has_only_idle_fds() { # no connection, no lock
