@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -39,6 +40,18 @@ fill_standard_fds(void)
         if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", O_RDWR) == -1)
             return -1;
     return 0;
+}
+
+/* A request needs three descriptors; what the system allows decides. */
+static void
+raise_fd_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 /* Signals come through a descriptor: nothing is ever interrupted by one. */
@@ -115,11 +128,12 @@ main(int argc, char **argv)
                 argv[0]);
         return EXIT_USAGE;
     }
-    signal_fd = open_signals();
-    if (fill_standard_fds() == -1 || signal_fd == -1 || wait_init() == -1) {
+    if (fill_standard_fds() == -1 || (signal_fd = open_signals()) == -1 ||
+        wait_init() == -1) {
         fprintf(stderr, "imageio-fcgi: %s\n", strerror(errno));
         return EXIT_FAILURE;
     }
+    raise_fd_limit();
     log_init(settings.log_level, settings.log_to_syslog);
     if (limits_prepare(&settings.config.limits, &err) == -1) {
         log_error("%s", err.text);

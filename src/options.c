@@ -13,9 +13,7 @@
 #define PROGRAM "imageio-fcgi"
 #define VARIABLE_PREFIX "IMAGEIO_FCGI_"
 #define WORKERS_MAX 1024
-#define WORKERS_SPARE                                         \
-    7 /* beside all readers and writers: extents, OPTIONS … \
-       */
+#define WORKERS_SPARE 7 /* beside readers and writers: extents, OPTIONS */
 #define TIMEOUT_MAX_S 86400
 
 /* Sets what value says; false if it cannot. */
@@ -107,7 +105,8 @@ static const struct {
     {"run-dir", "DIR",
      "locks shared by the processes of one server (/run/imageio-fcgi)",
      set_run_dir},
-    {"workers", "N", "requests served at once (readers + writers + 7)",
+    {"workers", "N",
+     "requests served at once (readers + writers + 7, at most 1024)",
      set_workers},
     {"max-readers", "N", "readers at once, over all processes (8)",
      set_max_readers},
@@ -140,33 +139,37 @@ print_help(void)
     printf("  --help\n  --version\n");
 }
 
-static bool
-set(struct settings *settings, size_t i, const char *value, const char *origin)
+/* The variable of option i. */
+static void
+variable_name(char name[64], size_t i)
 {
-    if (table[i].set(settings, value))
-        return true;
-    fprintf(stderr, PROGRAM ": %s%s: \"%s\" is not a valid %s\n", origin,
-            table[i].name, value, table[i].value);
-    return false;
+    char *at = stpcpy(name, VARIABLE_PREFIX);
+
+    for (const char *c = table[i].name; *c != '\0'; c++)
+        *at++ = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+    *at = '\0';
 }
 
+/* Sets option i from the command line, or else from its variable; one that is
+ * empty is as one that is not there. */
 static bool
-read_variables(struct settings *settings)
+settle(struct settings *settings, size_t i, const char *value)
 {
-    for (size_t i = 0; i < COUNT; i++) {
-        char name[64] = VARIABLE_PREFIX;
-        char *at = name + strlen(name);
-        const char *value;
+    char name[64];
 
-        for (const char *c = table[i].name; *c != '\0'; c++)
-            *at++ = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
-        *at = '\0';
+    if (value != NULL) {
+        snprintf(name, sizeof(name), "--%s", table[i].name);
+    } else {
+        variable_name(name, i);
         value = getenv(name);
-        if (value != NULL && *value != '\0' &&
-            !set(settings, i, value, "environment: "))
-            return false;
+        if (value == NULL || *value == '\0')
+            return true;
     }
-    return true;
+    if (table[i].set(settings, value))
+        return true;
+    fprintf(stderr, PROGRAM ": %s: \"%s\" is not a valid %s\n", name, value,
+            table[i].value);
+    return false;
 }
 
 enum options_result
@@ -176,6 +179,7 @@ options_parse(struct settings *ret, int argc, char **argv)
         [OPTION_HELP] = {.name = "help", .val = OPTION_HELP},
         [OPTION_VERSION] = {.name = "version", .val = OPTION_VERSION},
     };
+    const char *values[COUNT] = {NULL};
     int i;
 
     *ret = (struct settings){
@@ -189,8 +193,6 @@ options_parse(struct settings *ret, int argc, char **argv)
     for (size_t o = 0; o < COUNT; o++)
         options[o] = (struct option){
             .name = table[o].name, .has_arg = required_argument, .val = (int)o};
-    if (!read_variables(ret))
-        return OPTIONS_USAGE;
     while ((i = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (i == OPTION_HELP) {
             print_help();
@@ -201,13 +203,17 @@ options_parse(struct settings *ret, int argc, char **argv)
             return OPTIONS_EXIT;
         }
         /* '?': getopt_long() has said why, in one line */
-        if (i == '?' || !set(ret, (size_t)i, optarg, "--"))
+        if (i == '?')
             return OPTIONS_USAGE;
+        values[i] = optarg;
     }
     if (optind < argc) {
         fprintf(stderr, PROGRAM ": unexpected argument \"%s\"\n", argv[optind]);
         return OPTIONS_USAGE;
     }
+    for (size_t o = 0; o < COUNT; o++)
+        if (!settle(ret, o, values[o]))
+            return OPTIONS_USAGE;
     if (ret->config.workers == 0) {
         const unsigned wanted = ret->config.limits.max_readers +
                                 ret->config.limits.max_writers + WORKERS_SPARE;

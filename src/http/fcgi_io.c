@@ -199,8 +199,10 @@ fcgi_io_send(struct fcgi_io *io, const void *data, size_t size,
         const ssize_t taken = fcgi_io_push(io, at, size, err);
 
         if (taken == -1 ||
-            (taken == 0 && wait_fds(&wire, 1, WAIT_FOREVER, err) == -1))
+            (taken == 0 && wait_fds(&wire, 1, WAIT_FOREVER, err) == -1)) {
+            io->out.data = NULL; /* the caller's bytes may go */
             return -1;
+        }
         at += taken;
         size -= (size_t)taken;
     }
@@ -299,6 +301,14 @@ fcgi_io_pull(struct fcgi_io *io, void *data, size_t size, struct error *err)
     return 0;
 }
 
+int
+fcgi_io_settle(struct fcgi_io *io, struct error *err)
+{
+    struct pollfd wire = {.fd = io->fd, .events = POLLOUT};
+
+    return wait_fds(&wire, 1, WAIT_FOREVER, err) == -1 ? -1 : 0;
+}
+
 /* Sends what is left of *record, if the client takes it by the moment
  * limit_us. */
 static bool
@@ -307,6 +317,8 @@ finish_record(const struct fcgi_io *io, struct fcgi_io_record *record,
 {
     struct error err;
 
+    if (record->left > 0 && record->data == NULL)
+        return false;
     while (record_is_open(record)) {
         struct iovec parts[] = {
             record_header(record),

@@ -3,7 +3,7 @@
  * Bodies as whole FastCGI records (FastCGI 1.0, section 3.3), straight between
  * the connection and the caller's buffers.  libfcgi accepts a request and ends
  * it; between the two, all I/O on the connection is done here, and nothing
- * here waits but fcgi_io_send() and fcgi_io_cut().  One thread.
+ * here waits but fcgi_io_send(), fcgi_io_settle() and fcgi_io_cut().  One thread.
  */
 #ifndef HTTP_FCGI_IO_H
 #define HTTP_FCGI_IO_H
@@ -66,6 +66,10 @@ int fcgi_io_send(struct fcgi_io *io, const void *data, size_t size,
  * (ERROR_CLIENT_GONE), or broke the protocol (500). */
 ssize_t fcgi_io_pull(struct fcgi_io *io, void *data, size_t size,
                      struct error *err);
+
+/* Waits until there is room for the few bytes that end a request: libfcgi sends
+ * them by a write that nothing could end. */
+int fcgi_io_settle(struct fcgi_io *io, struct error *err);
 
 /* Makes the answer that was begun an error at the client.  The caller then
  * closes the connection without ending the request. */

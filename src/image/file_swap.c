@@ -25,23 +25,23 @@
 static const char *const attributes_left_out[] = {"security.ima",
                                                   "security.evm"};
 
-/* Where the link at path points, seen from its folder; NULL: no link. */
-static char *
-read_link(const char *path)
+/* Where the link at path points, seen from its folder.  1: *ret is set; 0:
+ * path is no link, or missing; -1 with errno. */
+static int
+read_link(char **ret, const char *path)
 {
     char target[PATH_MAX];
     const ssize_t length = readlink(path, target, sizeof(target) - 1);
     const char *slash = strrchr(path, '/');
-    char *whole = NULL;
 
     if (length == -1)
-        return NULL;
+        return errno == EINVAL || errno == ENOENT ? 0 : -1;
     target[length] = '\0';
     if (target[0] == '/' || slash == NULL)
-        return strdup(target);
-    if (asprintf(&whole, "%.*s/%s", (int)(slash - path), path, target) == -1)
-        return NULL;
-    return whole;
+        return (*ret = strdup(target)) != NULL ? 1 : -1;
+    return asprintf(ret, "%.*s/%s", (int)(slash - path), path, target) == -1
+               ? -1
+               : 1;
 }
 
 /* Splits a path whose last part is no link. */
@@ -86,9 +86,10 @@ file_swap_resolve(const char *path, char **folder, char **name)
     char *at = strdup(path);
     char *target;
     int links = 0;
+    int found = -1;
     int rc = -1;
 
-    while (at != NULL && (target = read_link(at)) != NULL) {
+    while (at != NULL && (found = read_link(&target, at)) == 1) {
         free(at);
         at = target;
         if (++links > LINKS_MAX) {
@@ -96,7 +97,7 @@ file_swap_resolve(const char *path, char **folder, char **name)
             goto out;
         }
     }
-    if (at != NULL)
+    if (at != NULL && found == 0)
         rc = split(at, folder, name);
 out:
     free(at);
@@ -236,6 +237,9 @@ copy_metadata(struct file_swap *swap, struct error *err)
     if (fd == -1)
         return errno == ENOENT ? 0
                                : error_errno(err, 500, "open %s", swap->path);
+    /* The folder's default for new files would let others in; if there is
+     * none, there is nothing to remove. */
+    fremovexattr(swap->fd, "system.posix_acl_access");
     if (fstat(fd, &old) == -1)
         error_errno(err, 500, "stat %s", swap->path);
     else if (fchown(swap->fd, old.st_uid, old.st_gid) == -1)

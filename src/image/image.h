@@ -38,8 +38,6 @@ struct image_env {
 #define IMAGE_BUFFER_SIZE ((size_t)2 << 20)
 
 struct image_ops {
-    const char *name; /* "nbd", "file": for messages */
-
     /* [offset, offset + length) goes to sink, in order. */
     int (*send)(struct image *im, uint64_t offset, uint64_t length,
                 struct sink *sink, struct error *err);

@@ -24,7 +24,7 @@
 
 struct image_file {
     struct image base; /* first, and holds ->ops and ->size (bytes) */
-    int fd;            /* -1: a regular file that is to be replaced */
+    int fd;            /* -1: the file is missing, and will be made */
     const char *path;  /* lent by the ticket */
     unsigned char *buffer;
     size_t chunk; /* bytes */
@@ -178,7 +178,6 @@ file_close(struct image *im)
 }
 
 static const struct image_ops file_ops = {
-    .name = "file",
     .send = file_send,
     .replace = file_replace,
     .flush = file_flush,
@@ -186,7 +185,6 @@ static const struct image_ops file_ops = {
 };
 
 static const struct image_ops device_ops = {
-    .name = "file",
     .send = file_send,
     .receive = device_receive,
     .flush = device_flush,

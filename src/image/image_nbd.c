@@ -260,7 +260,6 @@ nbd_close_image(struct image *im)
 }
 
 static const struct image_ops nbd_ops = {
-    .name = "nbd",
     .send = nbd_send,
     .receive = nbd_receive,
     .zero = nbd_zero_range,
@@ -286,9 +285,11 @@ examine(struct image_nbd *self, struct error *err)
     if (payload > 0)
         self->chunk = (size_t)span_min(self->chunk, (uint64_t)payload);
     self->chunk -= self->chunk % self->base.block;
-    if (self->chunk == 0)
-        return error_set(err, 500, "nbd %s: blocks of %" PRId64 " bytes",
-                         self->conn.socket, block);
+    /* The tail of such an export can be neither read nor written. */
+    if (self->chunk == 0 || self->base.size % self->base.block != 0)
+        return error_set(err, 500,
+                         "nbd %s: %" PRId64 " bytes in blocks of %" PRId64,
+                         self->conn.socket, size, block);
     self->base.read_only = nbd_is_read_only(nbd) != 0;
     self->base.can_flush = nbd_can_flush(nbd) == 1;
     self->base.can_zero = nbd_can_zero(nbd) == 1;

@@ -93,7 +93,7 @@ nbd_conn_step(struct nbd_conn *conn, int wire_fd, short wire_events,
         rc = nbd_aio_notify_write(conn->nbd);
     if (rc == -1)
         return nbd_conn_error(conn, "talk to", err);
-    if (fds[0].revents != 0)
+    if (fds[0].revents != 0 && !conn->is_greeting)
         conn->progress_us = clock_us();
     if (nbd_aio_is_dead(conn->nbd) || nbd_aio_is_closed(conn->nbd))
         return error_set(err, 500, "nbd %s: the server closed the connection",
@@ -109,7 +109,6 @@ static int
 connect_socket(const struct nbd_conn *conn, struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const uint64_t start_us = clock_us();
     const int buffer = SOCKET_BUFFER_BYTES;
     const size_t length = strlen(conn->socket);
     int fd = -1;
@@ -134,7 +133,7 @@ connect_socket(const struct nbd_conn *conn, struct error *err)
             error_errno(err, 500, "connect to nbd %s", conn->socket);
             goto fail;
         }
-        if (clock_us() - start_us >= (uint64_t)conn->timeout_ms * 1000) {
+        if (patience_ms(conn) == 0) {
             error_set(err, 504, "nbd %s: no connection for %d s", conn->socket,
                       conn->timeout_ms / 1000);
             goto fail;
@@ -190,10 +189,11 @@ nbd_conn_open(struct nbd_conn *conn, const struct image_ref *ref,
         nbd_conn_error(conn, "prepare", err);
         goto fail;
     }
+    conn->is_greeting = true;
+    nbd_conn_began(conn);
     fd = connect_socket(conn, err);
     if (fd == -1)
         goto fail;
-    nbd_conn_began(conn);
     if (nbd_aio_connect_socket(conn->nbd, fd) == -1) { /* owns fd from here */
         nbd_conn_error(conn, "greet", err);
         goto fail;
@@ -207,6 +207,7 @@ nbd_conn_open(struct nbd_conn *conn, const struct image_ref *ref,
             goto fail;
     }
     nbd_conn_ended(conn);
+    conn->is_greeting = false;
     return 0;
 fail:
     nbd_close(conn->nbd);

@@ -2,7 +2,7 @@
 /*
  * One connection to an NBD server: connecting, waiting for the server and the
  * wire at once, noticing that either has gone or that the server is stuck.
- * With image_nbd.c the only includer of libnbd.h.  One thread.
+ * The only includer of libnbd.h.  One thread.
  */
 #ifndef IMAGE_NBD_CONN_H
 #define IMAGE_NBD_CONN_H
@@ -22,6 +22,7 @@ struct nbd_conn {
     int client_fd;        /* -1: none to watch */
     int timeout_ms;       /* longest time without progress */
     unsigned in_flight;   /* commands that the server owes an answer */
+    bool is_greeting;     /* not ready: all of that counts as one answer */
     uint64_t progress_us; /* clock_us() when the server last moved */
 };
 

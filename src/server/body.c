@@ -9,6 +9,8 @@
 #include "http/fcgi_io.h"
 #include "server/exchange.h"
 
+#define TAIL_BYTES 4096
+
 static ssize_t
 push(struct sink *sink, const void *data, size_t size, struct error *err)
 {
@@ -18,8 +20,12 @@ push(struct sink *sink, const void *data, size_t size, struct error *err)
 
     if (!x->head_sent && exchange_send_head(x, &out->head, err) == -1)
         return -1;
-    if (size >= out->left)
+    /* The slot is held as long as a slow client can keep us, and given back
+     * before it can see the end: the tail fits any socket. */
+    if (out->left <= TAIL_BYTES)
         limits_release(&x->hold);
+    else
+        size = (size_t)span_min(size, out->left - TAIL_BYTES);
     taken = fcgi_io_push(x->io, data, size, err);
     if (taken > 0) {
         out->left -= (uint64_t)taken;

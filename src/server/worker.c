@@ -156,7 +156,7 @@ serve_connection(struct worker *worker, int fd)
         result = serve(&env, &worker->io, request.envp);
         give_buffer(pool, buffer);
     }
-    if (result == SERVE_DONE) {
+    if (result == SERVE_DONE && fcgi_io_settle(&worker->io, &err) == 0) {
         FCGX_Finish_r(&request);
     } else {
         /* libfcgi waits up to 2 s for the other side to close, so that it can
@@ -247,8 +247,11 @@ pool_start(struct pool **ret, const struct config *config, int listen_fd)
         fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) == -1 ||
         map_buffers(pool, config->workers) == -1 || FCGX_Init() != 0 ||
         start_threads(pool, config->workers) == -1) {
+        const int errnum = errno;
+
         pool_stop(pool);
         pool_free(pool);
+        errno = errnum;
         return -1;
     }
     *ret = pool;
@@ -270,8 +273,6 @@ pool_stop(struct pool *pool)
 void
 pool_free(struct pool *pool)
 {
-    const int errnum = errno;
-
     for (unsigned i = 0; i < pool->count; i++)
         pthread_join(pool->workers[i].thread, NULL);
     for (unsigned i = 0; i < pool->free_buffers; i++)
@@ -284,5 +285,4 @@ pool_free(struct pool *pool)
     pthread_mutex_destroy(&pool->accept_lock);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
-    errno = errnum;
 }

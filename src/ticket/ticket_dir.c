@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,6 +79,7 @@ ticket_dir_find(struct ticket **ret, const char *dir, const char *id,
                 struct error *err)
 {
     int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    bool is_missing = false;
     int fd = -1;
     int rc = -1;
 
@@ -87,23 +89,21 @@ ticket_dir_find(struct ticket **ret, const char *dir, const char *id,
     }
     fd = openat(dir_fd, id,
                 O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    if (fd == -1 && errno == ENOENT) {
-        ticket_dir_unknown(err); /* no line: anybody can ask for anything */
-        close(dir_fd);
-        return -1;
-    }
+    is_missing = fd == -1 && errno == ENOENT;
     if (fd == -1)
         error_errno(err, 404, "open");
     else
         rc = load(ret, fd, err);
 out:
-    if (rc == -1) {
+    /* No line for what is not there: anybody can ask for anything. */
+    if (rc == -1 && !is_missing) {
         char shown[LOG_ID_SIZE], cause[sizeof(err->text)];
 
         log_warning("ticket=%s refused=\"%s\"", log_id(shown, id),
                     log_escape(cause, sizeof(cause), err->text));
-        ticket_dir_unknown(err);
     }
+    if (rc == -1)
+        ticket_dir_unknown(err);
     if (fd != -1)
         close(fd);
     if (dir_fd != -1)

@@ -183,6 +183,31 @@ assert_all_refused() { # STATUS TEXT
     assert_status 504
 }
 
+@test "GET, OPTIONS: a server that greets byte by byte is not waited for" {
+    supervise bad socat "UNIX-LISTEN:$D/bad.sock,fork" \
+        'SYSTEM:while printf N; do sleep 0.3; done'
+    echo bad >>"$D/backends"
+    wait_for test -S "$D/bad.sock"
+    nbd_ticket bad bad
+    assert_took_under $((TIMEOUT + 2)) http GET /images/bad
+    assert_json_error 504 'backend timed out'
+    assert_took_under 5 http OPTIONS /images/bad
+    assert_status 200
+}
+
+@test "GET, HEAD, PUT: an export that ends within a block is refused at once" {
+    start_nbdkit bad --filter=blocksize-policy memory 10000 \
+        blocksize-minimum=4096
+    nbd_ticket bad bad
+    for method in GET HEAD; do
+        http $method /images/bad
+        assert_status 500
+    done
+    http PUT /images/bad -H 'Content-Range: bytes 0-9/*' \
+        --data-binary 0123456789
+    assert_json_error 500 'backend error'
+}
+
 @test "GET extents: a server that never greets is 504 after the timeout" {
     start_mute bad
     nbd_ticket bad bad

@@ -234,6 +234,17 @@ END
     has_line "$D/program.log" '^error: GET ticket=image status=504 '
 }
 
+@test "an option wins over a variable that is wrong" {
+    run env IMAGEIO_FCGI_WORKERS=x "$PROGRAM" --workers 3 </dev/null
+    assert_failure 2
+    assert_output --partial 'descriptor 0'
+    run env IMAGEIO_FCGI_WORKERS=x "$PROGRAM" --version
+    assert_success
+    run env IMAGEIO_FCGI_WORKERS=x "$PROGRAM" </dev/null
+    assert_failure 2
+    assert_output --partial IMAGEIO_FCGI_WORKERS
+}
+
 @test "an option wins over its variable" {
     mkdir "$D/tickets2"
     variables=(IMAGEIO_FCGI_TICKET_DIR=/nowhere

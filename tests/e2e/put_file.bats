@@ -100,6 +100,17 @@ assert_files() { # NAME...
     [[ $before = *backup* && $before = *user:1234:r* ]]
 }
 
+@test "PUT: the folder's default access list lets nobody in who was not" {
+    local before
+
+    chmod 660 "$D/files/image"
+    before=$(getfacl -n --absolute-names "$D/files/image")
+    setfacl -d -m u:1234:rwx "$D/files"
+    put /images/demo "$D/new"
+    assert_status 200
+    assert_equal "$(getfacl -n --absolute-names "$D/files/image")" "$before"
+}
+
 @test "PUT: a symbolic link is followed, and stays" {
     mkdir "$D/files/real"
     mv "$D/files/image" "$D/files/real/target"
