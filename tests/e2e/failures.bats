@@ -597,7 +597,8 @@ is_writing_file() {
         --data-binary 0123456789
     assert_json_error 409 'image busy'
     http_kill gone
-    wait_for -t 2 can_write /images/disk
+    # Each try runs a dozen scripts; the list itself would take minutes.
+    wait_for -t 20 can_write /images/disk
 }
 
 @test "GET, PUT: a hundred clients that leave leave nothing" {
@@ -613,8 +614,8 @@ is_writing_file() {
             done
         done
     done
-    wait_for -t 5 has_fds "$IDLE_FDS"
-    wait_for -t 2 can_read /images/disk
+    wait_for -t 10 has_fds "$IDLE_FDS"
+    wait_for -t 10 can_read /images/disk
 }
 
 # --- disks that are full, processes that are killed -------------------------
