@@ -547,6 +547,13 @@ start_protected() {
     wait_for -t 2 can_read /images/good
 }
 
+# Whatever the NBD server makes of a client that left: nbdkit 1.32 may have
+# aborted.
+is_unlocked() { # PATH
+    http PUT "$1" -H 'Content-Range: bytes 0-9/*' --data-binary 0123456789
+    [ "$http_status" != 409 ]
+}
+
 @test "PUT: a client that leaves in the middle frees slot and lock at once" {
     start_good
     start_nbdkit disk $ONE_THREAD memory 64M
@@ -560,7 +567,7 @@ start_protected() {
     assert_json_error 409 'image busy'
     http_kill gone
     wait_for -t 2 can_write /images/good
-    wait_for -t 2 can_write /images/disk
+    wait_for -t 2 is_unlocked /images/disk
     wait_for -t 2 has_fds "$IDLE_FDS"
 }
 
@@ -584,13 +591,6 @@ start_protected() {
 # The program has a file without a name open, below $D/folder.
 is_writing_file() {
     find "/proc/$PID/fd" -lname "$D/folder/*" -printf '%l\n' | grep -q .
-}
-
-# Whatever the NBD server makes of a client that left: nbdkit 1.32 may have
-# aborted.
-is_unlocked() { # PATH
-    http PUT "$1" -H 'Content-Range: bytes 0-9/*' --data-binary 0123456789
-    [ "$http_status" != 409 ]
 }
 
 @test "GET extents: a client that leaves in the middle frees the lock at once" {
@@ -621,7 +621,7 @@ is_unlocked() { # PATH
         done
     done
     wait_for -t 10 has_fds "$IDLE_FDS"
-    wait_for -t 10 can_read /images/disk
+    wait_for -t 10 can_read /images/file
 }
 
 # --- disks that are full, processes that are killed -------------------------
