@@ -11,8 +11,12 @@
 
 struct settings {
     struct config config; /* strings are lent by argv and the environment */
+    unsigned nbd_idle_s; /* 0: connections to NBD servers are not kept */
     enum log_level log_level;
     bool log_to_syslog;
+    const char *user;        /* to serve as; NULL: not said */
+    const char *image_roots; /* "DIR:DIR..."; NULL: none */
+    bool no_sandbox;
 };
 
 enum options_result {

@@ -162,6 +162,12 @@ find(const struct json *object, const char *key, struct json_object **ret)
     return *ret == NULL ? JSON_NULL : JSON_FOUND;
 }
 
+bool
+json_has(const struct json *object, const char *key)
+{
+    return json_object_object_get_ex(from_json(object), key, NULL);
+}
+
 /* A string that C can hold. */
 static bool
 is_string(struct json_object *value)
@@ -226,6 +232,52 @@ json_get_number(const struct json *object, const char *key, uint64_t *ret,
         return JSON_FOUND;
     }
     return JSON_WRONG;
+}
+
+enum json_lookup
+json_get_count(const struct json *object, const char *key, uint64_t *ret)
+{
+    struct json_object *value;
+    const enum json_lookup found = find(object, key, &value);
+
+    if (found != JSON_FOUND)
+        return found;
+    if (!json_object_is_type(value, json_type_int) ||
+        json_object_get_int64(value) < 0)
+        return JSON_WRONG;
+    *ret = json_object_get_uint64(value);
+    return JSON_FOUND;
+}
+
+enum json_lookup
+json_get_item(const struct json *object, const char *key, size_t index,
+              const char **ret)
+{
+    struct json_object *value;
+    const enum json_lookup found = find(object, key, &value);
+
+    if (found != JSON_FOUND)
+        return found;
+    if (!json_object_is_type(value, json_type_array))
+        return JSON_WRONG;
+    if (index >= json_object_array_length(value))
+        return JSON_ABSENT;
+    value = json_object_array_get_idx(value, index);
+    if (!is_string(value))
+        return JSON_WRONG;
+    *ret = json_object_get_string(value);
+    return JSON_FOUND;
+}
+
+const struct json *
+json_get_object(const struct json *object, const char *key)
+{
+    struct json_object *value;
+
+    if (find(object, key, &value) != JSON_FOUND ||
+        !json_object_is_type(value, json_type_object))
+        return NULL;
+    return (const struct json *)value;
 }
 
 struct json *
@@ -294,6 +346,22 @@ json_add_strings(struct json *object, const char *key,
         if (json_object_array_add(array, new_string(values[i])) == -1)
             abort();
     add(object, key, array);
+}
+
+void
+json_add_members(struct json *object, const struct json *other)
+{
+    json_object_object_foreach(from_json(other), key, value)
+    {
+        if (!json_object_object_get_ex(from_json(object), key, NULL))
+            add(object, key, json_object_get(value));
+    }
+}
+
+void
+json_remove(struct json *object, const char *key)
+{
+    json_object_object_del(from_json(object), key);
 }
 
 const char *

@@ -30,6 +30,8 @@ void json_free(struct json *json); /* NULL is allowed */
 
 bool json_is_object(const struct json *json);
 
+bool json_has(const struct json *object, const char *key); /* null counts */
+
 /* A string, lent; one that holds a NUL is JSON_WRONG. */
 enum json_lookup json_get_string(const struct json *object, const char *key,
                                  const char **ret);
@@ -41,6 +43,18 @@ enum json_lookup json_get_bool(const struct json *object, const char *key,
 enum json_lookup json_get_number(const struct json *object, const char *key,
                                  uint64_t *ret, bool *negative);
 
+/* A JSON integer that is not negative, and nothing else.  Too large for 64 bits:
+ * UINT64_MAX. */
+enum json_lookup json_get_count(const struct json *object, const char *key,
+                                uint64_t *ret);
+/* The string at an index of an array, lent.  Past its end: JSON_ABSENT; no
+ * array, or something else in it: JSON_WRONG. */
+enum json_lookup json_get_item(const struct json *object, const char *key,
+                               size_t index, const char **ret);
+
+/* The member, with all below it: lent.  NULL unless it is an object. */
+const struct json *json_get_object(const struct json *object, const char *key);
+
 /* Building an object; members keep the order in which they are added.  An
  * allocation that fails ends the process, as json-c has no better word. */
 struct json *json_new_object(void);
@@ -51,6 +65,10 @@ void json_add_null(struct json *object, const char *key);
 /* An array of count strings. */
 void json_add_strings(struct json *object, const char *key,
                       const char *const *values, size_t count);
+
+/* Adds all members of another object, but those that object has. */
+void json_add_members(struct json *object, const struct json *other);
+void json_remove(struct json *object, const char *key); /* may be absent */
 
 /* The compact text: no spaces, "/" not escaped, UTF-8 (bytes that are not are
  * replaced by "?").  Lent until the object is changed or freed. */

@@ -56,6 +56,7 @@ log_line(enum log_level level, const char *format, ...)
         return;
     used = (size_t)snprintf(line, sizeof(line), "%s: ", levels[level].name);
     va_start(args, format);
+    errno = errnum; /* for %m */
     vsnprintf(line + used, sizeof(line) - used - 1, format, args);
     va_end(args);
     if (log_to_syslog) {

@@ -36,7 +36,8 @@ wait_fds(struct pollfd *fds, unsigned count, int timeout_ms, struct error *err)
     int ready;
 
     assert(count <= WAIT_FDS_MAX);
-    memcpy(all, fds, count * sizeof(*fds));
+    if (count > 0)
+        memcpy(all, fds, count * sizeof(*fds));
     all[count] = (struct pollfd){.fd = cut_fd, .events = POLLIN};
     while ((ready = poll(all, count + 1, left_ms)) == -1) {
         if (errno != EINTR)
@@ -51,6 +52,7 @@ wait_fds(struct pollfd *fds, unsigned count, int timeout_ms, struct error *err)
     }
     if (all[count].revents != 0)
         return error_set(err, 500, "request cut: the server is stopping");
-    memcpy(fds, all, count * sizeof(*fds));
+    if (count > 0)
+        memcpy(fds, all, count * sizeof(*fds));
     return ready;
 }

@@ -37,6 +37,8 @@ path_is_id(const char *text, size_t length)
 {
     if (length == 0 || length > PATH_ID_MAX || text[0] == '.')
         return false;
+    if (length == 1 && text[0] == '*')
+        return false;
     for (size_t i = 0; i < length; i++) {
         const unsigned char c = (unsigned char)text[i];
 

@@ -28,7 +28,8 @@ bool path_segment_is(const struct path *path, unsigned i, const char *text);
 
 /* 1 to PATH_ID_MAX bytes, no '/', no '\', no control character (below 0x20,
  * 0x7f), not starting with '.': a plain file name, never a way out of the
- * ticket directory and never a hidden file. */
+ * ticket directory and never a hidden file.  Nor "*", which stands for the
+ * server itself. */
 bool path_is_id(const char *text, size_t length);
 
 #endif

@@ -59,6 +59,6 @@ query_get(const char *query, const char *name, char *value, size_t size)
     if (*at == '=')
         at++;
     if (!decode(at, value, size))
-        strcpy(value, BAD_VALUE);
+        memcpy(value, BAD_VALUE, sizeof(BAD_VALUE));
     return true;
 }

@@ -13,6 +13,7 @@
 /* A header that came twice is one with both values, a comma between them (RFC
  * 9110 5.3): no single value is meant, and no parser here takes one. */
 #define TWICE ", "
+#define BEARER "Bearer"
 
 static const char *
 variable(char **variables, const char *name)
@@ -35,14 +36,16 @@ variable_or_empty(char **variables, const char *name)
 }
 
 /* lighttpd says "0" where the client said nothing, and a PUT of nothing would
- * empty a file: a length of 0 has to be the client's word. */
+ * empty a file: a length of 0 has to be the client's word.  Its variable is
+ * made of a field like Content_Length as well, whose number means nothing. */
 static const char *
 length_text(char **variables)
 {
     const char *text = variable_or_empty(variables, "CONTENT_LENGTH");
+    const char *said = variable_or_empty(variables, "HTTP_CONTENT_LENGTH");
 
     if (strcmp(text, "0") == 0 &&
-        variable(variables, "HTTP_CONTENT_LENGTH") == NULL)
+        (*said == '\0' || said[strspn(said, "0")] != '\0'))
         return "";
     return text;
 }
@@ -56,6 +59,12 @@ request_init(struct request *ret, char **variables)
         .content_type = variable_or_empty(variables, "CONTENT_TYPE"),
         .range = variable(variables, "HTTP_RANGE"),
         .content_range = variable(variables, "HTTP_CONTENT_RANGE"),
+        .if_match = variable(variables, "HTTP_IF_MATCH"),
+        .if_none_match = variable(variables, "HTTP_IF_NONE_MATCH"),
+        .if_modified_since = variable(variables, "HTTP_IF_MODIFIED_SINCE"),
+        .if_unmodified_since = variable(variables, "HTTP_IF_UNMODIFIED_SINCE"),
+        .if_range = variable(variables, "HTTP_IF_RANGE"),
+        .authorization = variable(variables, "HTTP_AUTHORIZATION"),
         .length_text = length_text(variables),
         .is_chunked = *variable_or_empty(variables, "HTTP_TRANSFER_ENCODING"),
     };
@@ -69,6 +78,12 @@ request_is_head(const struct request *request)
 }
 
 bool
+request_is_get_or_head(const struct request *request)
+{
+    return strcmp(request->method, "GET") == 0 || request_is_head(request);
+}
+
+bool
 request_has_type(const struct request *request, const char *type)
 {
     const char *start = request->content_type;
@@ -77,6 +92,19 @@ request_has_type(const struct request *request, const char *type)
     start += strspn(start, " \t");
     length = strcspn(start, "; \t");
     return length == strlen(type) && strncasecmp(start, type, length) == 0;
+}
+
+const char *
+request_token(const struct request *request)
+{
+    const char *text = request->authorization;
+    const size_t length = strlen(BEARER);
+
+    /* The scheme's case does not matter (RFC 9110 11.1). */
+    if (text == NULL || strncasecmp(text, BEARER, length) != 0 ||
+        text[length] != ' ')
+        return NULL;
+    return text + length + strspn(text + length, " ");
 }
 
 int

@@ -10,9 +10,10 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "http/conditions.h"
 #include "http/fcgi_io.h"
 
-#define HEAD_MAX_BYTES 1024 /* the longest has about 400 */
+#define HEAD_MAX_BYTES FCGI_IO_HEAD_MAX /* about 400, less response->extra */
 #define METHODS "GET, PUT, OPTIONS"
 #define RETRY_AFTER_S 1
 
@@ -22,11 +23,15 @@ static const struct {
 } reasons[] = {
     {200, "OK"},
     {206, "Partial Content"},
+    {304, "Not Modified"},
     {400, "Bad Request"},
+    {401, "Unauthorized"},
     {403, "Forbidden"},
     {404, "Not Found"},
     {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
     {409, "Conflict"},
+    {412, "Precondition Failed"},
     {415, "Unsupported Media Type"},
     {416, "Range Not Satisfiable"},
     {500, "Internal Server Error"},
@@ -64,15 +69,31 @@ add(struct head *head, const char *format, ...)
 }
 
 static void
+add_validators(struct head *head, const struct validators *validators)
+{
+    char date[HTTP_DATE_SIZE];
+
+    if (validators->etag[0] != '\0')
+        add(head, "ETag: %s\r\n", validators->etag);
+    if (!validators->has_date || !validators->is_date_past)
+        return;
+    http_date_format(date, validators->modified_s);
+    if (*date != '\0')
+        add(head, "Last-Modified: %s\r\n", date);
+}
+
+static void
 format_head(struct head *head, const struct response *response)
 {
     head->length = 0;
     add(head, "Status: %d %s\r\n", response->status,
         reason_of(response->status));
-    add(head, "Content-Type: %s\r\n", response->type);
+    if (response->type != NULL)
+        add(head, "Content-Type: %s\r\n", response->type);
     if (response->has_length)
         add(head, "Content-Length: %" PRIu64 "\r\n", response->length);
-    add(head, "Accept-Ranges: bytes\r\n");
+    if (!response->omits_ranges)
+        add(head, "Accept-Ranges: bytes\r\n");
     add(head, "Access-Control-Allow-Methods: %s\r\n",
         response->methods != NULL ? response->methods : METHODS);
     if (response->allow != NULL)
@@ -84,8 +105,14 @@ format_head(struct head *head, const struct response *response)
             response->size);
     else if (response->has_size)
         add(head, "Content-Range: bytes */%" PRIu64 "\r\n", response->size);
+    if (response->validators != NULL)
+        add_validators(head, response->validators);
+    if (response->status == 401)
+        add(head, "WWW-Authenticate: Bearer\r\n");
     if (response->status == 409 || response->status == 503)
         add(head, "Retry-After: %d\r\n", RETRY_AFTER_S);
+    if (response->extra != NULL)
+        add(head, "%s\r\n", response->extra);
     add(head, "\r\n");
 }
 
@@ -97,6 +124,15 @@ response_send_head(struct fcgi_io *io, const struct response *response,
 
     format_head(&head, response);
     return fcgi_io_send(io, head.text, head.length, err);
+}
+
+void
+response_hold_head(struct fcgi_io *io, const struct response *response)
+{
+    struct head head;
+
+    format_head(&head, response);
+    fcgi_io_hold(io, head.text, head.length);
 }
 
 int

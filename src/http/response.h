@@ -11,10 +11,11 @@
 
 struct error;
 struct fcgi_io;
+struct validators;
 
 struct response {
     int status;
-    const char *type; /* Content-Type */
+    const char *type; /* Content-Type; NULL: none */
     bool has_length;
     uint64_t length;     /* Content-Length, bytes */
     const char *methods; /* Access-Control-Allow-Methods; NULL: the usual */
@@ -22,6 +23,9 @@ struct response {
     bool has_size;       /* 416: Content-Range with the size alone */
     uint64_t size;       /* 206, 416: of the whole image, bytes */
     uint64_t first;      /* 206: of the part, bytes */
+    const struct validators *validators; /* ETag and Last-Modified; NULL: none */
+    const char *extra;   /* one more line, "Name: value"; NULL: none */
+    bool omits_ranges;   /* the web server says Accept-Ranges itself */
 };
 
 #define RESPONSE_BINARY "application/octet-stream"
@@ -30,6 +34,9 @@ struct response {
 /* Sends the head.  499: the web server has gone. */
 int response_send_head(struct fcgi_io *io, const struct response *response,
                        struct error *err);
+
+/* The head goes out in one piece with the first bytes of the body. */
+void response_hold_head(struct fcgi_io *io, const struct response *response);
 
 /* Sends head and JSON body; sets type and length.  A HEAD request gets the
  * same head and no body. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "image/image_root.h"
 
 #define LINKS_MAX 40    /* as the kernel follows */
 #define NAMES_TRIED 100 /* of 2^64 for a hidden name: more means a fault */
@@ -293,9 +294,9 @@ file_swap_open(struct file_swap *swap, const char *path, uint64_t length,
         error_errno(err, 500, "find %s", path);
         goto out;
     }
-    swap->dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    swap->dir_fd = image_root_open(folder, O_RDONLY | O_DIRECTORY);
     if (swap->dir_fd == -1) {
-        error_errno(err, 500, "open folder %s", folder);
+        image_root_error(err, "open folder", folder);
         goto out;
     }
     if (make_file(swap) == -1) {

@@ -35,7 +35,8 @@ struct image_env {
     int timeout_ms;        /* longest time without progress of a backend */
     int client_fd;         /* its POLLRDHUP ends a wait for the backend; -1 */
 };
-#define IMAGE_BUFFER_SIZE ((size_t)2 << 20)
+/* Four pieces of 1 MiB, and room for an NBD server's block status. */
+#define IMAGE_BUFFER_SIZE (((size_t)4 << 20) + ((size_t)64 << 10))
 
 struct image_ops {
     /* [offset, offset + length) goes to sink, in order. */
@@ -71,8 +72,18 @@ struct image {
     bool read_only;  /* the backend's word; the ticket may say so too */
     bool can_flush;
     bool can_zero;
-    uint32_t block;  /* bytes; ops->zero takes multiples of it only */
+    /* Bytes; ops->zero takes multiples of it only, and a write of half a one
+     * reads the other half first. */
+    uint32_t block;
     bool has_bitmap; /* the dirty bitmap that was asked for is there */
+    bool is_file;    /* a regular one, which others could send as well */
+    bool is_missing; /* a file that is still to be made */
+    /* Another number for each content that a regular file has had, or for each
+     * server that an export has had; 0: not known. */
+    uint64_t version;
+    int64_t modified_s; /* Unix time: a file's last change, or the server's
+                           beginning */
+    bool is_date_strong; /* nothing but its content has changed since */
 };
 
 /* The number that stands for the image in locks: equal for two references to

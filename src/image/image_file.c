@@ -8,19 +8,26 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/readfile.h"
 #include "base/span.h"
+#include "base/wait.h"
 #include "image/file_swap.h"
+#include "image/image_root.h"
 #include "image/stream.h"
 
 /* Small enough to stay in a core's cache on its way to the wire. */
 #define FILE_CHUNK ((size_t)256 << 10)
+#define TICK_MS 11                     /* the longest is 10 */
+#define DIRECT_MAX ((uint64_t)1 << 30) /* bytes a call; any number would do */
 
 struct image_file {
     struct image base; /* first, and holds ->ops and ->size (bytes) */
@@ -36,14 +43,12 @@ from_base(struct image *im)
     return (struct image_file *)im;
 }
 
+/* By way of the buffer: the first bytes, whose failure can still be answered,
+ * the last ones, and all that is short. */
 static int
-file_send(struct image *im, uint64_t offset, uint64_t length, struct sink *sink,
-          struct error *err)
+send_copied(struct image_file *self, uint64_t offset, uint64_t length,
+            struct sink *sink, struct error *err)
 {
-    struct image_file *self = from_base(im);
-
-    posix_fadvise(self->fd, (off_t)offset, (off_t)length,
-                  POSIX_FADV_SEQUENTIAL);
     while (length > 0) {
         const size_t count = (size_t)span_min(length, self->chunk);
         const ssize_t got = pread(self->fd, self->buffer, count, (off_t)offset);
@@ -62,6 +67,48 @@ file_send(struct image *im, uint64_t offset, uint64_t length, struct sink *sink,
         length -= (uint64_t)got;
     }
     return 0;
+}
+
+static int
+send_direct(struct image_file *self, uint64_t offset, uint64_t length,
+            struct sink *sink, struct error *err)
+{
+    while (length > 0) {
+        struct pollfd wire = {.fd = sink->fd, .events = POLLOUT};
+        bool is_stuck;
+        const ssize_t taken = sink->push_file(
+            sink, self->fd, offset, (size_t)span_min(length, DIRECT_MAX),
+            &is_stuck, err);
+
+        if (taken == -1)
+            return -1;
+        if (is_stuck)
+            return send_copied(self, offset, length, sink, err);
+        if (taken == 0 && wait_fds(&wire, 1, WAIT_FOREVER, err) == -1)
+            return -1;
+        offset += (uint64_t)taken;
+        length -= (uint64_t)taken;
+    }
+    return 0;
+}
+
+static int
+file_send(struct image *im, uint64_t offset, uint64_t length, struct sink *sink,
+          struct error *err)
+{
+    struct image_file *self = from_base(im);
+    const uint64_t first =
+        sink->push_file != NULL ? span_min(length, self->chunk) : length;
+    const uint64_t last = span_min(length - first, self->chunk);
+    const uint64_t direct = length - first - last;
+
+    if (length > self->chunk)
+        posix_fadvise(self->fd, (off_t)offset, (off_t)length,
+                      POSIX_FADV_SEQUENTIAL);
+    if (send_copied(self, offset, first, sink, err) == -1 ||
+        send_direct(self, offset + first, direct, sink, err) == -1)
+        return -1;
+    return send_copied(self, offset + first + direct, last, sink, err);
 }
 
 static int
@@ -137,10 +184,10 @@ flush_folder(const struct image_file *self, struct error *err)
     int rc = -1;
 
     if (file_swap_resolve(self->path, &folder, &name) == 0 &&
-        (fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) != -1)
+        (fd = image_root_open(folder, O_RDONLY | O_DIRECTORY)) != -1)
         rc = fsync(fd);
     if (rc == -1)
-        error_errno(err, 500, "flush folder of %s", self->path);
+        image_root_error(err, "flush folder of", self->path);
     if (fd != -1)
         close(fd);
     free(folder);
@@ -191,6 +238,67 @@ static const struct image_ops device_ops = {
     .close = file_close,
 };
 
+/* Learns all of a regular file.  Its times tell when its content or its name
+ * last changed; a file that took its place has another inode as well. */
+static void
+examine(struct image_file *self, const struct stat *st)
+{
+    self->base.size = (uint64_t)st->st_size;
+    self->base.is_file = true;
+    self->base.version = readfile_version(st);
+    self->base.modified_s = st->st_mtim.tv_sec;
+    /* Else it may have come here later, with the date that it had. */
+    self->base.is_date_strong = st->st_ctim.tv_sec == st->st_mtim.tv_sec;
+}
+
+/* Could it change once more without another time?  The kernel's clock for files
+ * moves in ticks. */
+static bool
+is_fresh(const struct stat *st)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return st->st_ctim.tv_sec > now.tv_sec ||
+           (st->st_ctim.tv_sec == now.tv_sec &&
+            st->st_ctim.tv_nsec >= now.tv_nsec);
+}
+
+/* The same, for who may tell others its version: a file that has just changed
+ * is looked at again a tick later; one that goes on changing has none. */
+static int
+examine_settled(struct image_file *self, struct stat *st, struct error *err)
+{
+    if (is_fresh(st)) {
+        if (wait_fds(NULL, 0, TICK_MS, err) == -1)
+            return -1;
+        if (fstat(self->fd, st) == -1)
+            return error_errno(err, 500, "stat %s", self->path);
+    }
+    examine(self, st);
+    if (is_fresh(st))
+        self->base.version = 0;
+    return 0;
+}
+
+/* For writing, by its name: it has to be the same disk still. */
+static int
+reopen_device(struct image_file *self, dev_t device, struct error *err)
+{
+    struct stat st;
+
+    close(self->fd);
+    self->fd = image_root_open(self->path, O_RDWR | O_NONBLOCK | O_NOCTTY);
+    if (self->fd == -1)
+        return image_root_error(err, "open for writing", self->path);
+    if (fstat(self->fd, &st) == -1)
+        return error_errno(err, 500, "stat %s", self->path);
+    if (!S_ISBLK(st.st_mode) || st.st_rdev != device)
+        return error_set(err, 500, "%s: another file has taken its place",
+                         self->path);
+    return 0;
+}
+
 /* Opens without waiting (a FIFO would) and learns what the file is. */
 static int
 open_existing(struct image_file *self, enum image_use use, struct error *err)
@@ -198,13 +306,15 @@ open_existing(struct image_file *self, enum image_use use, struct error *err)
     struct stat st;
     off_t end;
 
-    self->fd = open(self->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    self->fd = image_root_open(self->path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (self->fd == -1)
-        return error_errno(err, 500, "open %s", self->path);
+        return image_root_error(err, "open", self->path);
     if (fstat(self->fd, &st) == -1)
         return error_errno(err, 500, "stat %s", self->path);
     if (S_ISREG(st.st_mode)) {
-        self->base.size = (uint64_t)st.st_size;
+        if (use == IMAGE_USE_READ || use == IMAGE_USE_PROBE)
+            return examine_settled(self, &st, err);
+        examine(self, &st);
         return 0;
     }
     if (!S_ISBLK(st.st_mode))
@@ -215,12 +325,8 @@ open_existing(struct image_file *self, enum image_use use, struct error *err)
     if (end == -1)
         return error_errno(err, 500, "find the size of %s", self->path);
     self->base.size = (uint64_t)end;
-    if (use == IMAGE_USE_WRITE || use == IMAGE_USE_FLUSH) {
-        close(self->fd);
-        self->fd = open(self->path, O_RDWR | O_CLOEXEC | O_NOCTTY);
-        if (self->fd == -1)
-            return error_errno(err, 500, "open %s for writing", self->path);
-    }
+    if (use == IMAGE_USE_WRITE || use == IMAGE_USE_FLUSH)
+        return reopen_device(self, st.st_rdev, err);
     return 0;
 }
 
@@ -242,9 +348,9 @@ image_file_open(struct image **ret, const struct image_ref *ref,
     self->path = ref->file;
     self->buffer = env->buffer;
     self->chunk = (size_t)span_min(env->buffer_size, FILE_CHUNK);
-    is_missing = stat(ref->file, &st) == -1 && errno == ENOENT;
-    if (!(use == IMAGE_USE_WRITE && is_missing) &&
-        open_existing(self, use, err) == -1) {
+    is_missing = image_root_stat(ref->file, &st) == -1 && errno == ENOENT;
+    self->base.is_missing = use == IMAGE_USE_WRITE && is_missing;
+    if (!self->base.is_missing && open_existing(self, use, err) == -1) {
         file_close(&self->base);
         return -1;
     }
@@ -259,7 +365,7 @@ image_file_key(const struct image_ref *ref)
     char *folder = NULL, *name = NULL;
     struct stat st;
 
-    if (stat(ref->file, &st) == 0) {
+    if (image_root_stat(ref->file, &st) == 0) {
         /* Two device files of one disk are one image. */
         const bool is_device = S_ISBLK(st.st_mode);
         const uint64_t id[] = {is_device ? 1 : 0,
@@ -268,7 +374,8 @@ image_file_key(const struct image_ref *ref)
 
         return hash_bytes(hash, id, sizeof(id));
     }
-    if (file_swap_resolve(ref->file, &folder, &name) == 0) {
+    /* What leads out of --image-root is not followed, not even to name it. */
+    if (errno != EXDEV && file_swap_resolve(ref->file, &folder, &name) == 0) {
         hash = hash_bytes(hash, folder, strlen(folder) + 1);
         hash = hash_bytes(hash, name, strlen(name) + 1);
     } else {

@@ -16,7 +16,7 @@ slot_done(void *opaque, int *error)
 
     slot->state = NBD_SLOT_DONE;
     slot->error = *error;
-    nbd_conn_ended(slot->conn);
+    nbd_conn_ended(slot->conn, *error);
     return 1;
 }
 
@@ -30,7 +30,7 @@ nbd_slot_check(const struct nbd_slot *slot, const char *action,
     errno = slot->error;
     return error_errno(err, error_status_of_errno(slot->error),
                        "%s %" PRIu64 " bytes at %" PRIu64 " of nbd %s", action,
-                       slot->length, slot->offset, slot->conn->socket);
+                       slot->length, slot->offset, slot->conn->server);
 }
 
 /* Waits until the slot has no command, and fails if its last one did. */
@@ -38,7 +38,7 @@ int
 nbd_slot_wait(struct nbd_slot *slot, const char *action, struct error *err)
 {
     while (slot->state == NBD_SLOT_BUSY)
-        if (nbd_conn_step(slot->conn, -1, 0, err) == -1)
+        if (nbd_conn_step(slot->conn, NULL, NULL, err) == -1)
             return -1;
     if (nbd_slot_check(slot, action, err) == -1)
         return -1;
@@ -54,6 +54,7 @@ nbd_slot_begin(struct nbd_slot *slot, uint64_t offset, uint64_t length)
     slot->offset = offset;
     slot->length = length;
     slot->state = NBD_SLOT_BUSY;
+    slot->is_zero = false;
     slot->error = 0;
     nbd_conn_began(slot->conn);
     return (nbd_completion_callback){.callback = slot_done, .user_data = slot};

@@ -6,6 +6,7 @@
 #ifndef IMAGE_NBD_SLOT_H
 #define IMAGE_NBD_SLOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,9 +21,10 @@ enum nbd_slot_state {
 };
 
 struct nbd_slot {
-    struct nbd_conn *conn; /* lent */
+    struct nbd_conn *conn; /* of its command; lent */
     unsigned char *data;   /* lent */
     enum nbd_slot_state state;
+    bool is_zero;    /* no command was needed: all of it is zeroes */
     int error;       /* errno value of the server's answer; 0: success */
     uint64_t offset; /* of the command, bytes */
     uint64_t length; /* of the command, bytes */

@@ -2,6 +2,7 @@
 /* Blocking use of sinks and sources. */
 #include "image/stream.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/wait.h"
 
@@ -25,6 +26,19 @@ sink_push_all(struct sink *sink, const void *data, size_t size,
     return 0;
 }
 
+int
+source_patience_ms(const struct source *source)
+{
+    const uint64_t now_us = clock_us();
+
+    if (source->deadline_us == 0)
+        return WAIT_FOREVER;
+    /* Rounded up: else the last millisecond is spent asking. */
+    return now_us >= source->deadline_us
+               ? 0
+               : (int)((source->deadline_us - now_us) / 1000) + 1;
+}
+
 ssize_t
 source_pull_some(struct source *source, void *data, size_t size,
                  struct error *err)
@@ -35,7 +49,7 @@ source_pull_some(struct source *source, void *data, size_t size,
 
         if (got != 0)
             return got;
-        if (wait_fds(&wire, 1, WAIT_FOREVER, err) == -1)
+        if (wait_fds(&wire, 1, source_patience_ms(source), err) == -1)
             return -1;
     }
 }

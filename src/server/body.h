@@ -33,7 +33,8 @@ struct body_in {
 };
 
 /* length bytes were announced.  Pulling fails with 400 "request body ended
- * early at N bytes" if there are less. */
+ * early at N bytes" if there are less, and with 408 once none has come for
+ * --client-timeout seconds. */
 void body_in_init(struct body_in *in, struct exchange *x, uint64_t length);
 
 #endif

@@ -2,12 +2,61 @@
 /* What a request holds, and its answer. */
 #include "server/exchange.h"
 
+#include <string.h>
+
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "server/config.h"
 #include "ticket/ticket.h"
 
 #define LOCK_TRIES 5 /* at a file that is being replaced again and again */
+
+int
+exchange_fail_conditions(struct error *err)
+{
+    return error_set(err, 412, "precondition failed");
+}
+
+/* A file, and an export that nobody may write, are what they were as long as
+ * nothing tells that they changed; an export that can be written has no such
+ * sign.  A server that is replaced, and a ticket that is written anew, may
+ * stand for another image. */
+static void
+learn_validators(struct exchange *x)
+{
+    const struct image *image = x->image;
+    const struct ticket *ticket = x->ticket;
+    struct validators *ret = &x->validators;
+    const int64_t now_s = clock_files_s();
+    uint64_t version = image->version;
+
+    *ret = (struct validators){
+        .exists = !image->is_missing,
+        .modified_s = image->modified_s,
+        .is_date_strong = image->is_date_strong,
+    };
+    if (image->is_file) {
+        ret->has_date = version != 0;
+    } else if (ticket->image.backend == IMAGE_NBD &&
+               (image->read_only || ticket->read_only)) {
+        const int64_t ticket_s = (int64_t)(ticket->changed_ms / 1000);
+
+        version = hash_bytes(version, x->id, strlen(x->id));
+        version = hash_bytes(version, &ticket->image.version,
+                             sizeof(ticket->image.version));
+        ret->has_date = true;
+        if (ret->modified_s < ticket_s)
+            ret->modified_s = ticket_s;
+    }
+    if (ret->has_date)
+        etag_format(ret->etag, version, image->size);
+    /* A date to come is no Last-Modified (RFC 9110 8.8.2.1). */
+    if (ret->modified_s > now_s)
+        ret->has_date = false;
+    ret->is_date_past = ret->modified_s < now_s;
+}
 
 int
 exchange_open(struct exchange *x, enum image_use use, struct error *err)
@@ -18,16 +67,32 @@ exchange_open(struct exchange *x, enum image_use use, struct error *err)
         return -1;
     if (changes && x->image->read_only)
         return error_set(err, 403, "image is read-only");
+    learn_validators(x);
+    if (changes &&
+        conditions_check(&x->request, &x->validators) != CONDITIONS_MET)
+        return exchange_fail_conditions(err);
     return 0;
 }
 
+int
+exchange_take_reader(struct exchange *x, struct error *err)
+{
+    const struct limits *limits = &x->config->limits;
+    const uint64_t key = limits->per_image ? image_key(&x->ticket->image) : 0;
+
+    return limits_take_reader(&x->hold, limits, key, err);
+}
+
 static int
-lock(struct exchange *x, bool shared, struct error *err)
+lock(struct exchange *x, bool shared, uint64_t *ret, struct error *err)
 {
     const struct limits *limits = &x->config->limits;
 
+    x->is_shared = shared;
     for (int i = 0; i < LOCK_TRIES; i++) {
         const uint64_t key = image_key(&x->ticket->image);
+
+        *ret = key;
 
         if (limits_lock_image(&x->hold, limits, key, shared, err) == -1)
             return -1;
@@ -43,15 +108,53 @@ lock(struct exchange *x, bool shared, struct error *err)
 int
 exchange_lock_shared(struct exchange *x, struct error *err)
 {
-    return lock(x, true, err);
+    uint64_t key;
+
+    return lock(x, true, &key, err);
+}
+
+static int
+lock_writer(struct exchange *x, bool shared, struct error *err)
+{
+    uint64_t key;
+
+    if (lock(x, shared, &key, err) == -1)
+        return -1;
+    return limits_take_writer(&x->hold, &x->config->limits, key, err);
 }
 
 int
 exchange_lock_exclusive(struct exchange *x, struct error *err)
 {
-    if (lock(x, false, err) == -1)
+    return lock_writer(x, false, err);
+}
+
+int
+exchange_begin_part(struct exchange *x, struct error *err)
+{
+    const bool shared = x->config->limits.max_writers > 1;
+
+    if (lock_writer(x, shared, err) == -1)
         return -1;
-    return limits_take_writer(&x->hold, &x->config->limits, err);
+    return exchange_open(x, IMAGE_USE_WRITE, err);
+}
+
+int
+exchange_own_blocks(struct exchange *x, uint64_t offset, uint64_t length,
+                    struct error *err)
+{
+    const uint64_t block = x->image->block;
+    const struct limits_blocks blocks = {
+        .first = offset / block,
+        .last = (offset + length - 1) / block,
+        .half_first = offset % block != 0,
+        .half_last = (offset + length) % block != 0,
+    };
+
+    if (!x->is_shared || block == 1 || length == 0)
+        return 0;
+    return limits_lock_blocks(&x->hold, &x->config->limits,
+                              image_key(&x->ticket->image), &blocks, err);
 }
 
 void
@@ -69,6 +172,14 @@ exchange_send_head(struct exchange *x, const struct response *response,
     x->head_sent = true;
     x->status = response->status;
     return response_send_head(x->io, response, err);
+}
+
+void
+exchange_begin(struct exchange *x, const struct response *response)
+{
+    x->head_sent = true;
+    x->status = response->status;
+    response_hold_head(x->io, response);
 }
 
 int

@@ -11,10 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "http/conditions.h"
 #include "http/path.h"
 #include "http/request.h"
 #include "http/response.h"
 #include "image/image.h"
+#include "ticket/activity.h"
 #include "ticket/limits.h"
 
 struct config;
@@ -31,9 +33,12 @@ struct exchange {
     struct request request;
     char id[PATH_ID_MAX + 1]; /* "" if the path has none */
 
+    struct activity activity;
     struct ticket *ticket;
     struct image *image;
+    struct validators validators; /* of the image */
     struct limits_hold hold;
+    bool is_shared; /* the image's lock */
 
     bool head_sent; /* nothing can be answered any more, only cut */
     int status;     /* that was answered */
@@ -42,14 +47,31 @@ struct exchange {
 
 #define EXCHANGE_TEXT_SIZE ((size_t)128 << 10)
 
-/* Opens the ticket's image for use.  A use that writes or flushes fails with
- * 403 if the image is read-only. */
+/* Opens the ticket's image for use, and learns its validators.  A use that writes
+ * or flushes fails with 403 if the image is read-only, and with 412 if the
+ * request's conditions are not met. */
 int exchange_open(struct exchange *x, enum image_use use, struct error *err);
 
+/* 412, always -1. */
+int exchange_fail_conditions(struct error *err);
+
+/* A reader's slot: 503 if there is none. */
+int exchange_take_reader(struct exchange *x, struct error *err);
+
 /* Locks the ticket's image: 409 if it cannot be.  Exclusive locks come with a
- * writer slot: 503 if there is none. */
+ * writer's slot: 503 if there is none. */
 int exchange_lock_shared(struct exchange *x, struct error *err);
 int exchange_lock_exclusive(struct exchange *x, struct error *err);
+
+/* For a writer of a part: locks the image, takes a writer's slot, and opens the
+ * image.  Where several writers may run, they share it. */
+int exchange_begin_part(struct exchange *x, struct error *err);
+
+/* Once its part is known, of length > 0: a block of the server that it fills only
+ * by half is read before it is written, and nobody else may write to it
+ * meanwhile.  May wait for another such writer.  409 if that takes too long. */
+int exchange_own_blocks(struct exchange *x, uint64_t offset, uint64_t length,
+                        struct error *err);
 
 /* Gives back image, lock and slot.  Called before the last byte of an answer
  * goes out, so that no client is refused because of its own last request. */
@@ -64,8 +86,12 @@ int exchange_answer_json(struct exchange *x, struct json *object,
 /* 200 {"ok":true} */
 int exchange_answer_ok(struct exchange *x, struct error *err);
 
-/* Sends the head of an answer whose body follows piece by piece. */
+/* Sends an answer that is a head alone. */
 int exchange_send_head(struct exchange *x, const struct response *response,
                        struct error *err);
+
+/* Begins an answer whose body follows piece by piece: the head goes out with
+ * the first one. */
+void exchange_begin(struct exchange *x, const struct response *response);
 
 #endif

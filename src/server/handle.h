@@ -12,6 +12,7 @@ struct error;
 struct exchange;
 
 int handle_options(struct exchange *x, struct error *err);
+int handle_options_server(struct exchange *x, struct error *err); /* no image */
 int handle_get(struct exchange *x, struct error *err); /* HEAD as well */
 int handle_put(struct exchange *x, struct error *err);
 int handle_patch(struct exchange *x, struct error *err);

@@ -48,8 +48,8 @@ send_piece(struct listing *listing, struct error *err)
 
     listing->sent_us = clock_us();
     listing->used = 0;
-    if (!x->head_sent && exchange_send_head(x, &head, err) == -1)
-        return -1;
+    if (!x->head_sent)
+        exchange_begin(x, &head);
     return fcgi_io_send(x->io, x->text, length, err);
 }
 
@@ -89,7 +89,7 @@ finish(struct listing *listing, struct error *err)
     struct response whole = {.status = 200};
 
     begin(listing);
-    strcpy(x->text + listing->used, "]");
+    memcpy(x->text + listing->used, "]", sizeof("]"));
     listing->used++;
     if (!x->head_sent)
         return exchange_answer(x, &whole, x->text, err);

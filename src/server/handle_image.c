@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/span.h"
+#include "http/fcgi_io.h"
 #include "http/query.h"
 #include "http/range.h"
 #include "server/body.h"
@@ -14,25 +15,56 @@
 #include "server/handle.h"
 #include "ticket/ticket.h"
 
+#define LONG_ANSWER ((uint64_t)1 << 20) /* bytes; worth a system call more */
+
+/* Can the web server be trusted to understand the range as we do?  It reads
+ * the header again, in signed numbers. */
+static bool
+is_plain(const struct range *range)
+{
+    return range->first <= INT64_MAX &&
+           (!range->has_last || range->last <= INT64_MAX);
+}
+
+static int
+answer_not_modified(struct exchange *x, struct error *err)
+{
+    const struct response head = {.status = 304, .validators = &x->validators};
+
+    exchange_release(x);
+    return exchange_send_head(x, &head, err);
+}
+
 int
 handle_get(struct exchange *x, struct error *err)
 {
     const struct request *request = &x->request;
     const bool is_head = request_is_head(request);
     struct response head = {.status = 200, .type = RESPONSE_BINARY};
-    struct range range;
+    struct range range = {.has_last = false};
+    char handoff[HANDOFF_LINE_SIZE];
     struct body_out body;
     uint64_t offset = 0, length;
 
     if (request->range != NULL &&
         range_parse(&range, request->range, err) == -1)
         return -1;
-    if (!is_head && limits_take_reader(&x->hold, &x->config->limits, err) == -1)
+    if (!is_head && exchange_take_reader(x, err) == -1)
         return -1;
     if (exchange_open(x, is_head ? IMAGE_USE_PROBE : IMAGE_USE_READ, err) == -1)
         return -1;
+    switch (conditions_check(request, &x->validators)) {
+    case CONDITIONS_MET:
+        break;
+    case CONDITIONS_NOT_MODIFIED:
+        return answer_not_modified(x, err);
+    case CONDITIONS_FAILED:
+        return exchange_fail_conditions(err);
+    }
+    head.validators = &x->validators;
     length = x->image->size;
-    if (request->range != NULL) {
+    if (request->range != NULL &&
+        conditions_want_range(request, &x->validators)) {
         if (range_resolve(&range, x->image->size, &offset, &length, err) == -1)
             return -1;
         head.status = 206;
@@ -46,6 +78,20 @@ handle_get(struct exchange *x, struct error *err)
         exchange_release(x);
         return exchange_send_head(x, &head, err);
     }
+    /* The web server would apply conditions once more, and by its own lights.
+     */
+    if (x->image->is_file && is_plain(&range) &&
+        !conditions_are_there(request) &&
+        x->ticket->idle_timeout_s == TICKET_FOREVER &&
+        handoff_format(handoff, &x->config->handoff, x->ticket->image.file,
+                       offset, length)) {
+        head.extra = handoff;
+        head.omits_ranges = x->config->handoff.kind == HANDOFF_NGINX;
+        exchange_release(x);
+        return exchange_send_head(x, &head, err);
+    }
+    if (length >= LONG_ANSWER)
+        fcgi_io_set_room(x->io, x->ticket->image.backend == IMAGE_NBD);
     body_out_init(&body, x, &head);
     return image_send(x->image, offset, length, &body.sink, err);
 }
@@ -72,6 +118,8 @@ put_part(struct exchange *x, const struct content_range *range, uint64_t length,
     if (range->first >= x->image->size ||
         length > x->image->size - range->first)
         return error_range(err, x->image->size);
+    if (exchange_own_blocks(x, range->first, length, err) == -1)
+        return -1;
     x->offset = range->first;
     body_in_init(&body, x, length);
     return image_receive(x->image, range->first, length, &body.source, err);
@@ -138,9 +186,13 @@ handle_put(struct exchange *x, struct error *err)
         (content_range_parse(&range, request->content_range, err) == -1 ||
          check_part(&range, length, err) == -1))
         return -1;
-    if (exchange_lock_exclusive(x, err) == -1 ||
-        exchange_open(x, IMAGE_USE_WRITE, err) == -1)
+    if (is_part) {
+        if (exchange_begin_part(x, err) == -1)
+            return -1;
+    } else if (exchange_lock_exclusive(x, err) == -1 ||
+               exchange_open(x, IMAGE_USE_WRITE, err) == -1) {
         return -1;
+    }
     if (flush && image_check_flush(x->image, err) == -1)
         return -1;
     if (is_part) {

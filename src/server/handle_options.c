@@ -46,7 +46,7 @@ static struct offer
 probe_nbd(struct exchange *x)
 {
     const unsigned max_writers = x->config->limits.max_writers;
-    const bool read_only = x->ticket->read_only;
+    const bool read_only = !ticket_can_write(x->ticket);
     struct error err;
 
     x->env.timeout_ms =
@@ -62,13 +62,10 @@ probe_nbd(struct exchange *x)
                      max_writers);
 }
 
-int
-handle_options(struct exchange *x, struct error *err)
+static int
+answer(struct exchange *x, struct offer offer, struct error *err)
 {
     const struct config *config = x->config;
-    const struct offer offer = x->ticket->image.backend == IMAGE_FILE
-                                   ? offer_file(x->ticket->read_only)
-                                   : probe_nbd(x);
     struct response response = {
         .status = 200,
         .methods = offer.methods,
@@ -87,4 +84,19 @@ handle_options(struct exchange *x, struct error *err)
     rc = exchange_answer(x, &response, json_text(object), err);
     json_free(object);
     return rc;
+}
+
+int
+handle_options(struct exchange *x, struct error *err)
+{
+    if (x->ticket->image.backend == IMAGE_FILE)
+        return answer(x, offer_file(!ticket_can_write(x->ticket)), err);
+    return answer(x, probe_nbd(x), err);
+}
+
+int
+handle_options_server(struct exchange *x, struct error *err)
+{
+    return answer(x, offer_nbd(false, true, x->config->limits.max_writers),
+                  err);
 }

@@ -2,7 +2,6 @@
 /* PATCH of an image: bytes at a range, zero, flush. */
 #include <assert.h>
 #include <inttypes.h>
-#include <string.h>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -11,11 +10,9 @@
 #include "server/body.h"
 #include "server/exchange.h"
 #include "server/handle.h"
+#include "server/patch_command.h"
 
-#define JSON_MAX_BYTES 65536
-#define JSON_MAX_DEPTH 16
-
-static_assert(JSON_MAX_BYTES <= EXCHANGE_TEXT_SIZE, "a command fits");
+static_assert(PATCH_COMMAND_MAX_BYTES <= EXCHANGE_TEXT_SIZE, "it fits");
 
 static int
 patch_bytes(struct exchange *x, struct error *err)
@@ -34,8 +31,7 @@ patch_bytes(struct exchange *x, struct error *err)
         return -1;
     if (length == 0)
         return error_set(err, 400, "Content-Length must be positive");
-    if (exchange_lock_exclusive(x, err) == -1 ||
-        exchange_open(x, IMAGE_USE_WRITE, err) == -1 ||
+    if (exchange_begin_part(x, err) == -1 ||
         range_resolve(&range, x->image->size, &offset, &span, err) == -1)
         return -1;
     if (length != span)
@@ -43,6 +39,8 @@ patch_bytes(struct exchange *x, struct error *err)
                          "Content-Length (%" PRIu64
                          ") must equal range length (%" PRIu64 ")",
                          length, span);
+    if (exchange_own_blocks(x, offset, length, err) == -1)
+        return -1;
     x->offset = offset;
     body_in_init(&body, x, length);
     if (image_receive(x->image, offset, length, &body.source, err) == -1)
@@ -53,61 +51,26 @@ patch_bytes(struct exchange *x, struct error *err)
     return exchange_answer_json(x, object, err);
 }
 
-struct zero_command {
-    uint64_t offset, length; /* bytes */
-    bool flush;
-};
-
 static int
-parse_zero(struct zero_command *ret, const struct json *object,
+patch_zero(struct exchange *x, const struct patch_command *zero,
            struct error *err)
 {
-    bool is_negative = false;
+    uint64_t length;
 
-    *ret = (struct zero_command){.offset = 0};
-    if (json_get_number(object, "size", &ret->length, &is_negative) !=
-        JSON_FOUND)
-        return error_set(err, 400, "missing or invalid \"size\"");
-    if (is_negative || ret->length == 0)
-        return error_set(err, 400, "\"size\" must be positive");
-    switch (json_get_number(object, "offset", &ret->offset, &is_negative)) {
-    case JSON_FOUND:
-        if (is_negative)
-            return error_set(err, 400, "\"offset\" must be non-negative");
-        break;
-    case JSON_ABSENT:
-        break;
-    default:
-        return error_set(err, 400, "invalid \"offset\"");
-    }
-    switch (json_get_bool(object, "flush", &ret->flush)) {
-    case JSON_FOUND:
-    case JSON_ABSENT:
-        return 0;
-    default:
-        return error_set(err, 400, "\"flush\" must be a boolean");
-    }
-}
-
-static int
-patch_zero(struct exchange *x, const struct json *object, struct error *err)
-{
-    struct zero_command zero;
-
-    if (parse_zero(&zero, object, err) == -1 ||
-        exchange_lock_exclusive(x, err) == -1 ||
-        exchange_open(x, IMAGE_USE_WRITE, err) == -1)
+    if (exchange_begin_part(x, err) == -1)
         return -1;
-    if (zero.flush && image_check_flush(x->image, err) == -1)
+    if (zero->flush && image_check_flush(x->image, err) == -1)
         return -1;
-    if (zero.offset >= x->image->size)
+    if (zero->offset >= x->image->size)
         return error_set(err, 400, "offset must be less than image size");
-    zero.length = span_min(zero.length, x->image->size - zero.offset);
-    x->offset = zero.offset;
-    if (image_zero(x->image, zero.offset, zero.length, err) == -1)
+    length = span_min(zero->length, x->image->size - zero->offset);
+    if (exchange_own_blocks(x, zero->offset, length, err) == -1)
         return -1;
-    x->bytes = zero.length;
-    if (zero.flush && image_flush(x->image, err) == -1)
+    x->offset = zero->offset;
+    if (image_zero(x->image, zero->offset, length, err) == -1)
+        return -1;
+    x->bytes = length;
+    if (zero->flush && image_flush(x->image, err) == -1)
         return -1;
     return exchange_answer_ok(x, err);
 }
@@ -121,7 +84,7 @@ read_command(struct exchange *x, size_t *length, struct error *err)
     uint64_t announced;
 
     if (request_length(&x->request, &announced, &why) == -1 || announced == 0 ||
-        announced > JSON_MAX_BYTES)
+        announced > PATCH_COMMAND_MAX_BYTES)
         return error_set(err, 400, "Invalid Content-Length");
     *length = 0;
     body_in_init(&body, x, announced);
@@ -140,29 +103,15 @@ read_command(struct exchange *x, size_t *length, struct error *err)
 static int
 patch_json(struct exchange *x, struct error *err)
 {
-    struct json *object = NULL;
-    const char *op = "";
+    struct patch_command command;
     size_t length;
-    int rc = -1;
 
     if (read_command(x, &length, err) == -1 ||
-        json_parse(&object, x->text, length, JSON_MAX_DEPTH, err) == -1)
-        goto out;
-    if (!json_is_object(object)) {
-        error_set(err, 400, "body must be a JSON object");
-        goto out;
-    }
-    json_get_string(object, "op", &op);
-    if (strcmp(op, "zero") == 0)
-        rc = patch_zero(x, object, err);
-    else if (strcmp(op, "flush") == 0)
-        rc = handle_flush(x, err);
-    else
-        error_set(err, 400,
-                  "unsupported op; only \"zero\" and \"flush\" are supported");
-out:
-    json_free(object);
-    return rc;
+        patch_command_parse(&command, x->text, length, err) == -1)
+        return -1;
+    if (command.op == PATCH_FLUSH)
+        return handle_flush(x, err);
+    return patch_zero(x, &command, err);
 }
 
 int

@@ -16,14 +16,14 @@
 
 /* An Allow header lists a resource's methods in this order. */
 static const struct route routes[] = {
-    {"OPTIONS", NULL, false, NULL, handle_options},
-    {"GET", NULL, false, NULL, handle_get},
-    {"HEAD", NULL, false, NULL, handle_get},
-    {"PUT", NULL, true, NULL, handle_put},
-    {"PATCH", NULL, true, NO_PATCH, handle_patch},
-    {"GET", "extents", false, NO_EXTENTS, handle_extents},
-    {"HEAD", "extents", false, NO_EXTENTS, handle_extents},
-    {"POST", "flush", true, NULL, handle_flush},
+    {"OPTIONS", NULL, false, false, NULL, handle_options},
+    {"GET", NULL, true, false, NULL, handle_get},
+    {"HEAD", NULL, true, false, NULL, handle_get},
+    {"PUT", NULL, true, true, NULL, handle_put},
+    {"PATCH", NULL, true, true, NO_PATCH, handle_patch},
+    {"GET", "extents", true, false, NO_EXTENTS, handle_extents},
+    {"HEAD", "extents", true, false, NO_EXTENTS, handle_extents},
+    {"POST", "flush", true, true, NULL, handle_flush},
 };
 
 bool
@@ -31,6 +31,13 @@ route_is_image_path(const struct path *path)
 {
     return (path->count == 2 || path->count == 3) &&
            path_segment_is(path, 0, PREFIX);
+}
+
+bool
+route_is_server(const struct path *path, const char *method)
+{
+    return path->count == 2 && path_segment_is(path, 1, "*") &&
+           strcmp(method, "OPTIONS") == 0;
 }
 
 static bool

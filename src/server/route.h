@@ -18,6 +18,7 @@ struct path;
 struct route {
     const char *method;
     const char *resource;   /* third segment; NULL: the image itself */
+    bool needs_token;       /* 401 without the ticket's, if it has one */
     bool changes;           /* refused (403) for a read-only ticket */
     const char *not_files;  /* 400 for the file backend; NULL: fine there */
     int (*handle)(struct exchange *x, struct error *err);
@@ -26,6 +27,9 @@ struct route {
 /* Is it /images/{something}, or one below?  All else is 404 "not found"
  * whatever its tickets are. */
 bool route_is_image_path(const struct path *path);
+
+/* OPTIONS of "/images/" and a star: what the server can, whatever the image. */
+bool route_is_server(const struct path *path, const char *method);
 
 /* The route of such a path.  404 "not found" for a resource that no image has;
  * 405 for a method that it does not have, with its methods in allow. */

@@ -13,6 +13,7 @@
 #include "http/fcgi_io.h"
 #include "server/config.h"
 #include "server/exchange.h"
+#include "server/handle.h"
 #include "server/route.h"
 #include "ticket/ticket.h"
 #include "ticket/ticket_dir.h"
@@ -31,6 +32,45 @@ take_id(struct exchange *x, struct error *err)
     return 0;
 }
 
+static int
+find_ticket(struct exchange *x, struct error *err)
+{
+    const struct config *config = x->config;
+    int is_idle;
+
+    if (take_id(x, err) == -1 ||
+        activity_begin(&x->activity, config->limits.run_dir, x->id, err) == -1)
+        return -1;
+    x->hold.fd = x->activity.fd;
+    if (ticket_dir_find(&x->ticket, config->ticket_dir, x->id,
+                        config->uri_schemes, err) == -1)
+        return -1;
+    is_idle = activity_is_idle(&x->activity, x->ticket, err);
+    if (is_idle == 1) {
+        char id[LOG_ID_SIZE];
+
+        log_warning("ticket=%s refused=\"no request for %" PRIu64 " s\"",
+                    log_id(id, x->id), x->ticket->idle_timeout_s);
+        return ticket_dir_unknown(err);
+    }
+    return is_idle;
+}
+
+/* May who asks do this, or anything? */
+static int
+check_permission(const struct exchange *x, const struct route *route,
+                 struct error *err)
+{
+    if (route->needs_token &&
+        !ticket_accepts(x->ticket, request_token(&x->request)))
+        return error_set(err, 401, "the ticket's bearer token is required");
+    if (route->changes && x->ticket->read_only)
+        return error_set(err, 403, "image is read-only");
+    if (route->changes && !ticket_can_write(x->ticket))
+        return error_set(err, 403, "the ticket does not allow writing");
+    return 0;
+}
+
 /* The order of the checks is the order in which a request fails: a refused one
  * has disturbed nobody. */
 static int
@@ -40,13 +80,17 @@ run(struct exchange *x, char allow[ROUTE_ALLOW_SIZE], struct error *err)
 
     if (!route_is_image_path(&x->request.path))
         return error_set(err, 404, "not found");
-    if (take_id(x, err) == -1 ||
-        ticket_dir_find(&x->ticket, x->config->ticket_dir, x->id, err) == -1 ||
+    if (route_is_server(&x->request.path, x->request.method))
+        return handle_options_server(x, err);
+    if (find_ticket(x, err) == -1 ||
         route_find(&route, &x->request.path, x->request.method, allow, err) ==
-            -1)
+            -1 ||
+        check_permission(x, route, err) == -1)
         return -1;
-    if (route->changes && x->ticket->read_only)
-        return error_set(err, 403, "image is read-only");
+    /* OPTIONS needs no token, but then does not keep the ticket either. */
+    if (ticket_accepts(x->ticket, request_token(&x->request)) &&
+        activity_count(&x->activity, x->ticket, err) == -1)
+        return -1;
     if (route->not_files != NULL && x->ticket->image.backend == IMAGE_FILE)
         return error_set(err, 400, "%s", route->not_files);
     return route->handle(x, err);
@@ -120,7 +164,8 @@ serve(const struct serve_env *env, struct fcgi_io *io, char **variables)
                 .timeout_ms = (int)env->config->backend_timeout_s * 1000,
                 .client_fd = io->fd},
         .text = env->text,
-        .hold = LIMITS_HOLD_NONE,
+        .activity = {.fd = -1},
+        .hold = {.fd = -1, .client_fd = io->fd},
     };
     enum serve_result result = SERVE_DONE;
     char allow[ROUTE_ALLOW_SIZE];
@@ -132,6 +177,7 @@ serve(const struct serve_env *env, struct fcgi_io *io, char **variables)
     exchange_release(&x);
     if (failed)
         result = end_failed(&x, allow, &why);
+    activity_end(&x.activity);
     log_request(&x, failed ? &why : NULL, env->worker, start_us);
     if (result == SERVE_CUT)
         fcgi_io_cut(io); /* may wait for a slow client */

@@ -4,47 +4,40 @@
 
 #include <errno.h>
 #include <fcgiapp.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "http/fcgi_env.h"
 #include "http/fcgi_io.h"
 #include "image/image.h"
 #include "server/config.h"
 #include "server/exchange.h"
+#include "server/listener.h"
 #include "server/serve.h"
+#include "server/web_server.h"
 
-/* A web server connects when it has a request to send: one that then sends no
- * complete environment must not keep a worker. */
-#define ENVIRONMENT_TIMEOUT_S 5
-#define ACCEPT_PAUSE_MS 100 /* when descriptors or memory have run out */
-#define NO_LISTENER (-1)    /* for libfcgi: we accept */
+#define NO_LISTENER (-1) /* for libfcgi: we accept */
 #define BUFFER_SIZE (IMAGE_BUFFER_SIZE + EXCHANGE_TEXT_SIZE)
 
 struct worker {
     struct pool *pool;
     pthread_t thread;
     unsigned number;
+    struct fcgi_env env;
     struct fcgi_io io;
 };
 
 struct pool {
     const struct config *config;
-    int listen_fd;
-    int stop_fd; /* eventfd: readable for ever once no request is taken */
+    struct listener *listener;
     int done_fd; /* eventfd: readable once nobody works */
-
-    pthread_mutex_t accept_lock; /* one worker waits, so that one wakes up */
 
     /* Buffers that no request uses.  The one given back last goes out first:
      * it is warm, and memory follows the load instead of the worker count. */
@@ -76,54 +69,49 @@ give_buffer(struct pool *pool, unsigned char *buffer)
     pthread_mutex_unlock(&pool->lock);
 }
 
-/* Failures of accept(2) that say nothing about the listening socket. */
-static bool
-is_passing(int errnum)
-{
-    return errnum == EAGAIN || errnum == EINTR || errnum == ECONNABORTED ||
-           errnum == EPROTO;
-}
-
-/* The next connection; -1 when the server stops. */
+/* Lets libfcgi read the environment, which comes from fd; then fd is its own.
+ * On failure fd is still the caller's. */
 static int
-accept_next(struct pool *pool)
+begin_request(struct worker *worker, FCGX_Request *request, int fd,
+              struct error *err)
 {
-    struct pollfd fds[] = {
-        {.fd = pool->stop_fd, .events = POLLIN},
-        {.fd = pool->listen_fd, .events = POLLIN},
-    };
-    int fd = -1;
+    struct fcgi_env *env = &worker->env;
 
-    pthread_mutex_lock(&pool->accept_lock);
-    while (fd == -1) {
-        if (poll(fds, 2, -1) == -1)
-            continue; /* EINTR */
-        if (fds[0].revents != 0)
-            break;
-        fd = accept4(pool->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd == -1 && !is_passing(errno)) {
-            log_error("accept: %s", strerror(errno));
-            poll(fds, 1, ACCEPT_PAUSE_MS);
-        }
+    if (env->fd == -1 && fcgi_env_open(env) == -1)
+        return error_errno(err, 500, "memory for an environment");
+    if (fcgi_env_receive(env, fd, err) == -1)
+        return -1;
+    FCGX_InitRequest(request, NO_LISTENER, FCGI_FAIL_ACCEPT_ON_INTR);
+    request->ipcFd = env->fd;
+    request->keepConnection = 1; /* else it closes ipcFd first */
+    if (FCGX_Accept_r(request) < 0) {
+        env->fd = -1; /* was closed */
+        return error_set(err, 400, "FastCGI: malformed request");
     }
-    pthread_mutex_unlock(&pool->accept_lock);
-    return fd;
+    request->ipcFd = fd;
+    return 0;
 }
 
-/* Lets libfcgi read the environment from fd, which it then owns. */
-static bool
-begin_request(FCGX_Request *request, int fd)
+/* Ends a request that was answered.  Its connection waits for the next one if
+ * the web server wants that (FastCGI 1.0, section 3.5) and nothing of this one
+ * is still to come. */
+static void
+end_request(struct worker *worker, FCGX_Request *request)
 {
-    const struct timeval timeout = {.tv_sec = ENVIRONMENT_TIMEOUT_S};
+    const int fd = request->ipcFd;
+    const bool keeps =
+        fcgi_io_is_used_up(&worker->io) && request->keepConnection;
 
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-    FCGX_InitRequest(request, NO_LISTENER, FCGI_FAIL_ACCEPT_ON_INTR);
-    request->ipcFd = fd;
-    request->keepConnection = 1; /* else it closes fd first */
-    if (FCGX_Accept_r(request) < 0)
-        return false;
-    request->keepConnection = 0; /* one request a connection */
-    return true;
+    /* libfcgi would read on for as long as anything comes. */
+    request->keepConnection = 1;
+    FCGX_Detach(request);
+    FCGX_Finish_r(request); /* closes all the same if it cannot send the end */
+    if (request->ipcFd == -1)
+        return;
+    if (keeps)
+        listener_keep(worker->pool->listener, fd);
+    else
+        fcgi_io_close(&worker->io);
 }
 
 static void
@@ -133,36 +121,35 @@ serve_connection(struct worker *worker, int fd)
     FCGX_Request request;
     struct error err;
     const char *server;
-    enum serve_result result = SERVE_GONE;
+    unsigned char *buffer;
+    enum serve_result result;
 
-    if (!begin_request(&request, fd)) {
-        log_debug("connection without a request worker=%u", worker->number);
+    if (begin_request(worker, &request, fd, &err) == -1) {
+        /* That the web server needs a connection no more is no event. */
+        if (err.status != ERROR_CLIENT_GONE)
+            log_line(err.status == 500 ? LOG_LEVEL_ERROR : LOG_LEVEL_DEBUG,
+                     "%s worker=%u", err.text, worker->number);
+        close(fd);
         return;
     }
     server = FCGX_GetParam("SERVER_SOFTWARE", request.envp);
-    if (fcgi_io_init(&worker->io, &request,
-                     server != NULL && strncmp(server, "lighttpd", 8) == 0,
-                     &err) == -1) {
-        log_error("%s worker=%u", err.text, worker->number);
-    } else {
-        unsigned char *buffer = take_buffer(pool);
-        const struct serve_env env = {
-            .config = pool->config,
-            .worker = worker->number,
-            .buffer = buffer,
-            .text = (char *)buffer + IMAGE_BUFFER_SIZE,
-        };
-
-        result = serve(&env, &worker->io, request.envp);
-        give_buffer(pool, buffer);
-    }
+    fcgi_io_init(&worker->io, fd, (unsigned)request.requestId,
+                 web_server_is_lighttpd(server));
+    web_server_check(server);
+    buffer = take_buffer(pool);
+    result =
+        serve(&(struct serve_env){.config = pool->config,
+                                  .worker = worker->number,
+                                  .buffer = buffer,
+                                  .text = (char *)buffer + IMAGE_BUFFER_SIZE},
+              &worker->io, request.envp);
+    give_buffer(pool, buffer);
     if (result == SERVE_DONE && fcgi_io_settle(&worker->io, &err) == 0) {
-        FCGX_Finish_r(&request);
+        end_request(worker, &request);
     } else {
-        /* libfcgi waits up to 2 s for the other side to close, so that it can
-         * read what it was sent; not if there is nobody. */
-        if (result == SERVE_GONE)
-            FCGX_Detach(&request);
+        /* At once: libfcgi would read on until the other side closes, but what
+         * stays unread makes this an error there (fcgi_env.h). */
+        FCGX_Detach(&request);
         FCGX_Free(&request, 1);
     }
 }
@@ -175,7 +162,7 @@ work(void *opaque)
     bool is_last;
     int fd;
 
-    while ((fd = accept_next(pool)) != -1)
+    while ((fd = listener_next(pool->listener)) != -1)
         serve_connection(worker, fd);
 
     pthread_mutex_lock(&pool->lock);
@@ -212,6 +199,8 @@ start_threads(struct pool *pool, unsigned count)
 
         worker->pool = pool;
         worker->number = pool->count;
+        if (fcgi_env_open(&worker->env) == -1)
+            return -1;
         pthread_mutex_lock(&pool->lock);
         pool->working++;
         pthread_mutex_unlock(&pool->lock);
@@ -220,6 +209,7 @@ start_threads(struct pool *pool, unsigned count)
             pthread_mutex_lock(&pool->lock);
             pool->working--;
             pthread_mutex_unlock(&pool->lock);
+            fcgi_env_close(&worker->env);
             errno = errnum;
             return -1;
         }
@@ -230,32 +220,34 @@ start_threads(struct pool *pool, unsigned count)
 int
 pool_start(struct pool **ret, const struct config *config, int listen_fd)
 {
-    const int flags = fcntl(listen_fd, F_GETFL);
     struct pool *pool =
         calloc(1, sizeof(*pool) + config->workers * sizeof(pool->workers[0]));
 
     if (pool == NULL)
         return -1;
     pool->config = config;
-    pool->listen_fd = listen_fd;
-    pthread_mutex_init(&pool->accept_lock, NULL);
     pthread_mutex_init(&pool->lock, NULL);
-    pool->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pool->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    /* Another process on the socket may be faster at the same connection. */
-    if (pool->stop_fd == -1 || pool->done_fd == -1 || flags == -1 ||
-        fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) == -1 ||
+    if (pool->done_fd == -1 ||
+        listener_open(&pool->listener, listen_fd) == -1 ||
         map_buffers(pool, config->workers) == -1 || FCGX_Init() != 0 ||
         start_threads(pool, config->workers) == -1) {
         const int errnum = errno;
 
-        pool_stop(pool);
+        if (pool->listener != NULL)
+            pool_stop(pool);
         pool_free(pool);
         errno = errnum;
         return -1;
     }
     *ret = pool;
     return 0;
+}
+
+int
+pool_serve(struct pool *pool)
+{
+    return listener_begin(pool->listener);
 }
 
 int
@@ -267,22 +259,22 @@ pool_done_fd(const struct pool *pool)
 void
 pool_stop(struct pool *pool)
 {
-    eventfd_write(pool->stop_fd, 1);
+    listener_stop(pool->listener);
 }
 
 void
 pool_free(struct pool *pool)
 {
-    for (unsigned i = 0; i < pool->count; i++)
+    for (unsigned i = 0; i < pool->count; i++) {
         pthread_join(pool->workers[i].thread, NULL);
+        fcgi_env_close(&pool->workers[i].env);
+    }
     for (unsigned i = 0; i < pool->free_buffers; i++)
         munmap(pool->buffers[i], BUFFER_SIZE);
     free(pool->buffers);
-    if (pool->stop_fd != -1)
-        close(pool->stop_fd);
+    listener_close(pool->listener);
     if (pool->done_fd != -1)
         close(pool->done_fd);
-    pthread_mutex_destroy(&pool->accept_lock);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
 }

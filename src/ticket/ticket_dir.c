@@ -11,7 +11,11 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/readfile.h"
+#include "image/image_root.h"
+#include "image/nbd_uri.h"
 #include "ticket/ticket.h"
+#include "ticket/ticket_watch.h"
 
 int
 ticket_dir_unknown(struct error *err)
@@ -37,26 +41,6 @@ check(const struct stat *st, struct error *err)
     return 0;
 }
 
-/* Up to size bytes of fd; how many, or -1. */
-static ssize_t
-read_all(int fd, char *data, size_t size, struct error *err)
-{
-    size_t used = 0;
-
-    while (used < size) {
-        const ssize_t got = read(fd, data + used, size - used);
-
-        if (got == 0)
-            break;
-        if (got == -1 && errno == EINTR)
-            continue;
-        if (got == -1)
-            return error_errno(err, 404, "read");
-        used += (size_t)got;
-    }
-    return (ssize_t)used;
-}
-
 static int
 load(struct ticket **ret, int fd, struct error *err)
 {
@@ -68,45 +52,103 @@ load(struct ticket **ret, int fd, struct error *err)
         return error_errno(err, 404, "stat");
     if (check(&st, err) == -1)
         return -1;
-    length = read_all(fd, json, sizeof(json), err);
+    length = readfile(fd, json, sizeof(json));
     if (length == -1)
+        return error_errno(err, 404, "read");
+    if (ticket_parse(ret, json, (size_t)length, err) == -1)
         return -1;
-    return ticket_parse(ret, json, (size_t)length, err);
+    (*ret)->image.version = readfile_version(&st);
+    (*ret)->changed_ms = (uint64_t)st.st_ctim.tv_sec * 1000 +
+                         (uint64_t)st.st_ctim.tv_nsec / 1000000;
+    return 0;
+}
+
+/* Does the server's configuration let tickets name such an image? */
+static int
+check_image(const struct image_ref *image, unsigned uri_schemes,
+            struct error *err)
+{
+    const bool is_file = image->backend == IMAGE_FILE;
+
+    if (!is_file && image->uri != NULL) {
+        if (!(nbd_uri_scheme(image->uri) & uri_schemes))
+            return error_set(err, 404,
+                             "\"uri\" has a scheme that --allow-uri does "
+                             "not name");
+        if (image_root_is_set() && nbd_uri_is_local(image->uri))
+            return error_set(err, 404,
+                             "\"uri\" names a socket, which --image-root "
+                             "allows as \"socket\" only");
+        return 0;
+    }
+    if (!image_root_allows(is_file ? image->file : image->socket))
+        return error_set(err, 404, "\"%s\" is not below --image-root",
+                         is_file ? "file" : "socket");
+    return 0;
+}
+
+int
+ticket_dir_load(struct ticket **ret, int dir_fd, const char *id,
+                unsigned uri_schemes, struct error *err)
+{
+    struct ticket *ticket = NULL;
+    int rc;
+    const int fd = openat(
+        dir_fd, id, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+
+    if (fd == -1)
+        return errno == ENOENT ? 0 : error_errno(err, 404, "open");
+    rc = load(&ticket, fd, err);
+    close(fd);
+    if (rc == 0)
+        rc = check_image(&ticket->image, uri_schemes, err);
+    if (rc == -1) {
+        ticket_free(ticket);
+        return -1;
+    }
+    ticket->image.owner = id;
+    *ret = ticket;
+    return 1;
+}
+
+/* As ticket_dir_load(), but not an expired one. */
+static int
+find(struct ticket **ret, int dir_fd, const char *id, unsigned uri_schemes,
+     struct error *err)
+{
+    const uint64_t epoch = ticket_watch_epoch(dir_fd); /* before it is read */
+    const int found = ticket_dir_load(ret, dir_fd, id, uri_schemes, err);
+
+    if (found != 1)
+        return found;
+    (*ret)->image.epoch = epoch;
+    if (ticket_has_expired(*ret)) {
+        ticket_free(*ret);
+        *ret = NULL;
+        return error_set(err, 404, "it has expired");
+    }
+    return 1;
 }
 
 int
 ticket_dir_find(struct ticket **ret, const char *dir, const char *id,
-                struct error *err)
+                unsigned uri_schemes, struct error *err)
 {
-    int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    bool is_missing = false;
-    int fd = -1;
-    int rc = -1;
+    const int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int found = -1;
 
     if (dir_fd == -1) {
         error_errno(err, 404, "open ticket directory %s", dir);
-        goto out;
+    } else {
+        found = find(ret, dir_fd, id, uri_schemes, err);
+        close(dir_fd);
     }
-    fd = openat(dir_fd, id,
-                O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    is_missing = fd == -1 && errno == ENOENT;
-    if (fd == -1)
-        error_errno(err, 404, "open");
-    else
-        rc = load(ret, fd, err);
-out:
     /* No line for what is not there: anybody can ask for anything. */
-    if (rc == -1 && !is_missing) {
+    if (found == -1) {
         char shown[LOG_ID_SIZE], cause[sizeof(err->text)];
 
         log_warning("ticket=%s refused=\"%s\"", log_id(shown, id),
                     log_escape(cause, sizeof(cause), err->text));
     }
-    if (rc == -1)
-        ticket_dir_unknown(err);
-    if (fd != -1)
-        close(fd);
-    if (dir_fd != -1)
-        close(dir_fd);
-    return rc;
+    return found == 1 ? 0 : ticket_dir_unknown(err);
 }

@@ -21,6 +21,12 @@ PROGRAM=${PROGRAM:-$TOP/build/imageio-fcgi}
 export ASAN_OPTIONS=${ASAN_OPTIONS:-exitcode=99}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 
+# Most tests make their files as the user who runs them, whom the program has to
+# be as well; sandbox.bats has it change from root to another one.
+if [ "$(id -u)" = 0 ]; then
+    export IMAGEIO_FCGI_USER=${IMAGEIO_FCGI_USER:-root}
+fi
+
 KIB=1024
 MIB=$((1024 * 1024))
 GIB=$((1024 * 1024 * 1024))
@@ -106,7 +112,8 @@ stop() {
     local pid
 
     pid=$(cat "$D/$1.pid") || return 1
-    if is_running "$pid"; then
+    # Once it has ended its pid may be another process's.
+    if [ ! -e "$D/$1.status" ] && is_running "$pid"; then
         kill "$pid" || return 1
     fi
     wait_for test -e "$D/$1.status" && return 0
@@ -130,16 +137,18 @@ make_dir() {
 }
 
 # start_programs COUNT [OPTION...]: COUNT processes on one listening socket.
+# $LAUNCH may take the place of launch.bash.
 start_programs() {
-    local count=$1
+    local count=$1 ready pid
 
     shift
+    ready=$(ready_count)
     rm -f "$D/program.pids" "$D/program.statuses" "$D/fcgi.sock"
     : >"$D/program.statuses"
     (
         close_others
         exec spawn-fcgi -F "$count" -s "$D/fcgi.sock" -M 0666 -- \
-            /bin/bash "$TOP/tests/e2e/launch.bash" "$D" \
+            /bin/bash "${LAUNCH:-$TOP/tests/e2e/launch.bash}" "$D" \
             "$PROGRAM" --ticket-dir "$D/tickets" --run-dir "$D/run" \
             --log-level debug "$@"
     ) </dev/null >"$D/spawn.log" 2>&1
@@ -147,13 +156,26 @@ start_programs() {
     PIDS=$(sort -n "$D/program.pids" | tr '\n' ' ')
     PID=${PIDS%% *}
     export PIDS PID
+    wait_for have_begun $((ready + count))
+    for pid in $PIDS; do
+        fd_count "$pid" >"$D/idle_fds.$pid"
+    done
 }
 
 has_pids() { # COUNT
     [ "$(wc -l <"$D/program.pids")" = "$1" ]
 }
 
-# The very files that are shipped, with other paths.
+ready_count() {
+    grep -c '^info: ready ' "$D/program.log" 2>/dev/null || true
+}
+
+have_begun() { # COUNT: of all programs that ever logged there
+    [ "$(ready_count)" = "$1" ]
+}
+
+# The very files that are shipped, with other paths, and with what they hold as
+# a comment where WEB_SED, a script for sed, says so.
 start_web() {
     SOCK=$D/web.sock
     export SOCK
@@ -165,7 +187,7 @@ start_web() {
             -e "s|/var/log/nginx|$D/web|" \
             -e "s|/run/nginx.pid|$D/web/nginx.pid|" \
             -e "s|listen 127.0.0.1:54323|listen unix:$SOCK|" \
-            "$TOP/nginx.conf.example" >"$D/web.conf"
+            -e "${WEB_SED:-}" "$TOP/nginx.conf.example" >"$D/web.conf"
         supervise web nginx -c "$D/web.conf" -e "$D/web/start.log" \
             -g 'daemon off;'
         ;;
@@ -178,7 +200,7 @@ start_web() {
             -e "s|/run/lighttpd.pid|$D/web/lighttpd.pid|" \
             -e "s|^server.bind = .*|server.bind = \"$SOCK\"|" \
             -e "/^server.port = /d" \
-            "$TOP/lighttpd.conf.example" >"$D/web.conf"
+            -e "${WEB_SED:-}" "$TOP/lighttpd.conf.example" >"$D/web.conf"
         supervise web lighttpd -D -f "$D/web.conf"
         ;;
     *)
@@ -233,6 +255,22 @@ stop_service() {
     return $failed
 }
 
+# was_refused: system calls of the program that the kernel has logged since this
+# directory was made, if we may see its log.
+was_refused() {
+    dmesg 2>/dev/null | awk -v began="$(stat -c %W "$D")" -v pids=" $PIDS " '
+        / type=1326 / && match($0, /audit\([0-9]+/) {
+            at = substr($0, RSTART + 6, RLENGTH - 6)
+            match($0, / pid=[0-9]+/)
+            pid = substr($0, RSTART + 5, RLENGTH - 5)
+            if (at >= began && index(pids, " " pid " ")) {
+                print
+                found = 1
+            }
+        }
+        END { exit !found }'
+}
+
 # remove_service: where the test itself has ended the program.
 remove_service() {
     local pid failed=0
@@ -246,6 +284,10 @@ remove_service() {
     if [ -e "$D/web.pid" ]; then
         stop web || failed=1
     fi
+    if was_refused >&2; then
+        echo "the sandbox has refused these system calls" >&2
+        failed=1
+    fi
     if grep -E 'Sanitizer|runtime error' "$D/program.log" >&2; then
         grep -A40 -E 'Sanitizer|runtime error' "$D/program.log" >&2
         failed=1
@@ -256,6 +298,27 @@ remove_service() {
     fi
     rm -rf "$D" || failed=1
     return $failed
+}
+
+# fd_count [PID]: the program's descriptors, but for the connections that the
+# web server keeps open to it.
+fd_count() {
+    local pid=${1:-$PID} all kept
+
+    all=$(find "/proc/$pid/fd" -mindepth 1 2>/dev/null | wc -l)
+    kept=$(ss -xpH state connected | grep -F " $D/fcgi.sock " |
+        grep -c "pid=$pid,") || kept=0
+    echo $((all - kept))
+}
+
+# idle_fds [PID]: fd_count of a program that serves nothing, as noted before its
+# first request. (After an answer it may take a moment to be idle.)
+idle_fds() {
+    cat "$D/idle_fds.${1:-$PID}"
+}
+
+has_fds() { # COUNT
+    [ "$(fd_count)" = "$1" ]
 }
 
 is_sanitized() {
@@ -294,13 +357,14 @@ stop_backends() {
     local name failed=0
 
     stop_requests
+    # The program closes what it keeps for them: nbdkit waits for its clients.
+    rm -f "$D/tickets"/*
     for name in $(sort -u "$D/backends"); do
         stop "$name" || failed=1
         rm -f "$D/$name".*
     done
     : >"$D/backends"
     : >"$D/requests"
-    rm -f "$D/tickets"/*
     return $failed
 }
 
@@ -371,11 +435,11 @@ http_wait() { # NAME
     local at=$D/request.$1
 
     http_exit=0
-    wait "$(cat "$at.pid")" || http_exit=$?
+    wait "$(<"$at.pid")" || http_exit=$?
     http_headers=$at.headers
     http_body=$at.body
-    http_status=$(cat "$at.status")
-    http_error=$(cat "$at.error")
+    http_status=$(<"$at.status")
+    http_error=$(<"$at.error")
 }
 
 http_kill() { # NAME: the client vanishes
@@ -467,6 +531,11 @@ has_header() { # NAME
     tr -d '\r' <"$http_headers" | grep -qi "^$1:"
 }
 
+is_dated() { # PATH
+    http HEAD "$1"
+    has_header Last-Modified
+}
+
 # hold_reader NAME PATH [CURL_OPTION...]: a client that has seen the head and
 # some bytes, and reads no more until release. The answer must be larger than
 # all buffers on its way: 64 MiB will do. $(held_status NAME) is its status.
@@ -554,13 +623,16 @@ release() {
     [ "$fed" = 0 ] || [ "$fed" = 141 ]
 }
 
-# stop_requests: those that a failed test has left.
+# stop_requests: those that a failed test has left. The pid of one that has ended
+# may be another process's: what is ours is a job of this shell.
 stop_requests() {
-    local pid
+    local pid jobs
 
+    # The number of one that ended may be another process's by now.
+    jobs=$(jobs -pr)
     for pid in $(cat "$D/requests"); do
-        if is_running "$pid"; then
-            kill -9 "$pid"
+        if grep -qx "$pid" <<<"$jobs"; then
+            kill -9 "$pid" || true
         fi
     done
     : >"$D/requests"

@@ -22,6 +22,8 @@ fcgi_peer.py fcgi SOCKET OPERATION... >ANSWER
     raw=HEX                  those bytes
     random=N                 N bytes of garbage, always the same
     limit=N                  only the first N bytes of all that is sent
+    times=N                  all of it N times, each after the answer to the
+                             one before, of which the last is printed
     close                    at once, unread
     silent                   no answer is expected until the end of input
 
@@ -147,6 +149,7 @@ def fcgi(path, operations):
     records = Records()
     closes = silent = False
     limit = None
+    times = 1
     for operation in operations:
         name, _, value = operation.partition("=")
         if name == "begin":
@@ -177,6 +180,8 @@ def fcgi(path, operations):
             records.data += random.Random(1).randbytes(int(value))
         elif name == "limit":
             limit = int(value)
+        elif name == "times":
+            times = int(value)
         elif name == "close":
             closes = True
         elif name == "silent":
@@ -184,13 +189,16 @@ def fcgi(path, operations):
         else:
             sys.exit(f"no such operation: {operation}")
     peer = connect(path)
-    send(peer, records.data[:limit])
-    if silent:
-        sys.stdin.buffer.read()
-        return 0
-    if closes:
-        return 0
-    body, ended = read_answer(peer)
+    ended = True
+    for _ in range(times):
+        send(peer, records.data[:limit])
+        if silent:
+            sys.stdin.buffer.read()
+        if silent or closes:
+            return 0
+        body, ended = read_answer(peer)
+        if not ended:
+            break
     sys.stdout.buffer.write(body)
     return 0 if ended else CLOSED
 

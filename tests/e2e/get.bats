@@ -67,7 +67,7 @@ assert_good_ranges() { # PATH
 assert_malformed_ranges() { # PATH
     local range
 
-    for range in items=0-1 bytes=0-1,3-4 bytes=0-1, bytes= bytes=- bytes=-0 \
+    for range in items=0-1 bytes=0-1,3-4 'bytes=0-1,' bytes= bytes=- bytes=-0 \
         bytes=-000 bytes=a-b bytes=0-b bytes=a-1 bytes=+1-5 bytes=1-+5 \
         'bytes= 0-1' 'bytes=0 -1' 'bytes=0- 1' 'bytes =0-1' bytes=0-1x \
         bytes bytes0-1 0-1 bytes=1-2-3 bytes=0x1-0x2 bytes=--1 bytes=1.0-2 \
@@ -356,4 +356,115 @@ assert_unsatisfiable_ranges() { # PATH
     file_ticket pipe "$D/pipe"
     http GET /images/pipe --max-time 10
     assert_json_error 500 'backend error'
+}
+
+# --- NBD: holes, and the second connection ----------------------------------
+
+# 8 MiB at a time: data, a hole of 1 MiB amid data, one of 100 KiB, one that
+# begins and ends at odd bytes, nothing but a hole.
+make_sparse() { # FILE
+    truncate -s $((80 * MIB + 12288)) "$1"
+    make_disk "$D/piece" $((3 * MIB))
+    for at in 0 $((4 * MIB)) $((8 * MIB + 8192)) $((30 * MIB + 4096)) \
+        $((33 * MIB + 4096 + 102400)) $((60 * MIB)) $((77 * MIB + 12288)); do
+        dd if="$D/piece" of="$1" bs=64K oflag=seek_bytes seek="$at" \
+            conv=notrunc status=none
+    done
+}
+
+@test "GET: holes are not read from the NBD server, and read as zeroes" {
+    truncate -s 96M "$D/empty"
+    start_nbdkit empty file "$D/empty"
+    nbd_ticket empty empty
+    http GET /images/empty
+    assert_status 200
+    assert_body "$D/empty"
+    [ "$(commands empty Read)" = 0 ]
+    make_sparse "$D/sparse"
+    start_nbdkit sparse file "$D/sparse"
+    nbd_ticket sparse sparse
+    http GET /images/sparse
+    assert_status 200
+    assert_body "$D/sparse"
+    [ "$(commands sparse Read)" -ge 36 ]
+    [ "$(commands sparse Read)" -lt 100 ]
+}
+
+@test "GET: ranges that begin and end within holes are exact" {
+    make_sparse "$D/sparse"
+    start_nbdkit sparse file "$D/sparse"
+    start_nbdkit blocks --filter=blocksize-policy file "$D/sparse" \
+        blocksize-minimum=4096 blocksize-preferred=4096 \
+        blocksize-error-policy=error
+    start_nbdkit blind --filter=noextents file "$D/sparse"
+    start_nbdkit unwilling --filter=error file "$D/sparse" \
+        error-extents=EIO error-extents-rate=100%
+    for name in sparse blocks blind unwilling; do
+        nbd_ticket "$name" "$name"
+        while read -r offset length; do
+            http GET "/images/$name" -r "$offset-$((offset + length - 1))"
+            assert_status 206
+            assert_body <(bytes "$D/sparse" "$offset" "$length")
+        done <<END
+$((3 * MIB - 1)) $((MIB + 2))
+$((3 * MIB + 1)) $((2 * MIB))
+1 $((40 * MIB))
+$((20 * MIB + 13)) $((5 * MIB + 1))
+$((36 * MIB + 777)) $((30 * MIB + 4))
+$((80 * MIB)) 12288
+END
+    done
+}
+
+@test "GET: a long read uses a second connection to the NBD server" {
+    make_disk "$D/long" $((80 * MIB))
+    start_nbdkit long file "$D/long"
+    nbd_ticket long long
+    http GET /images/long
+    assert_body "$D/long"
+    for connection in 1 2; do
+        has_line "$D/long.nbdlog" "^[^ ]* [^ ]* connection=$connection Read "
+    done
+    # Short ones, and servers whose connections are not one, have none.
+    start_nbdkit short file "$D/long"
+    nbd_ticket short short
+    http GET /images/short -r 0-10000000
+    run ! has_line "$D/short.nbdlog" 'connection=2 '
+    start_nbdkit single --filter=multi-conn file "$D/long" \
+        multi-conn-mode=disable
+    nbd_ticket single single
+    http GET /images/single
+    assert_body "$D/long"
+    run ! has_line "$D/single.nbdlog" 'connection=2 '
+}
+
+@test "GET: a long read needs no second connection" {
+    make_disk "$D/long" $((80 * MIB))
+    start_nbdkit refuses --filter=limit file "$D/long" limit=1
+    start_nbdkit waits --filter=multi-conn --filter=noparallel file "$D/long" \
+        multi-conn-mode=emulate serialize=connections
+    for name in refuses waits; do
+        nbd_ticket "$name" "$name"
+        http GET "/images/$name" --max-time 30
+        assert_status 200
+        assert_body "$D/long"
+    done
+}
+
+@test "GET: who waits for the NBD server gets the second connection's place" {
+    make_disk "$D/long" $((600 * MIB))
+    start_qemu_nbd two -r -f raw -e 2 "$D/long"
+    nbd_ticket two two
+    hold_reader slow /images/two --limit-rate 60M
+    http_start held GET /images/two -r 0-999
+    : >"$D/held.slow.release"
+    http_wait held
+    assert_status 206
+    assert_body <(bytes "$D/long" 0 1000)
+    # Not at its end.
+    is_requesting slow
+    release slow
+    assert_status 200
+    assert_body "$D/long"
+    rm "$D/long"
 }

@@ -678,7 +678,7 @@ has_only_idle_fds() { # no connection, no lock
 }
 
 @test "a peer that begins a request and says no more is dropped" {
-    assert_peers_closed '' begin 'begin params=GET,/images/file' \
+    assert_peers_closed begin 'begin params=GET,/images/file' \
         'begin params=GET,/images/file limit=50' 'begin limit=12'
 }
 
@@ -690,7 +690,7 @@ has_only_idle_fds() { # no connection, no lock
     done
 }
 
-@test "GET: peers that say nothing do not keep all workers for ever" {
+@test "GET: peers that say nothing keep no worker" {
     local i pids=()
 
     # As many as there are workers, and two more.
@@ -701,8 +701,8 @@ has_only_idle_fds() { # no connection, no lock
         pids+=($!)
     done
     exec 9>"$D/quiet"
-    wait_for has_connections 16
-    http GET /images/file --max-time 20
+    wait_for has_connections 18
+    http GET /images/file --max-time 4
     exec 9>&-
     wait "${pids[@]}"
     assert_status 200
@@ -749,6 +749,35 @@ has_connections() { # COUNT: at least so many on the program's socket
     peer id=65535 begin params=GET,/images/file end-params end-stdin
     [ "$http_status" = 200 ]
     assert_body "$D/disk"
+}
+
+@test "GET, PUT: a connection that is to be kept serves one request after the other" {
+    peer times=5 begin=1,1 params=GET,/images/file end-params end-stdin
+    [ "$http_exit" = 0 ]
+    [ "$http_status" = 200 ]
+    assert_body "$D/disk"
+    peer times=5 begin=1,1 "params=PUT,/images/file,$SIZE" end-params \
+        "stdin=$D/disk" end-stdin
+    [ "$http_exit" = 0 ]
+    [ "$http_status" = 200 ]
+    # Refused before its body was read, which is little and there.
+    bytes "$D/disk" 0 1000 >"$D/part1"
+    peer times=5 begin=1,1 params=PUT,/images/none,1000 end-params \
+        "stdin=$D/part1" end-stdin
+    [ "$http_exit" = 0 ]
+    [ "$http_status" = 404 ]
+}
+
+@test "GET: a connection that is not to be kept, or that cannot be, is closed" {
+    peer times=2 begin params=GET,/images/file end-params end-stdin
+    [ "$http_exit" = 3 ]
+    [ ! -s "$http_body" ]
+    # What comes after the request's end belongs to no request.
+    peer times=2 begin=1,1 params=GET,/images/file end-params padding=5 \
+        end-stdin
+    [ "$http_exit" = 3 ]
+    peer times=2 begin=1,1 params=GET,/images/file end-params
+    [ "$http_exit" = 3 ]
 }
 
 @test "GET: a body that nobody asked for is not waited for" {

@@ -24,21 +24,12 @@ begin() {
     nbd_ticket b b
 }
 
-# note_fds: what each process has open. busy_pid: the one that has more now.
-note_fds() {
-    local pid
-
-    for pid in $PIDS; do
-        ls -l "/proc/$pid/fd" | wc -l >"$D/fds.$pid"
-    done
-}
-
+# busy_pid: the one that has more open than it had before its first request.
 busy_pid() {
     local pid
 
     for pid in $PIDS; do
-        if [ "$(ls -l "/proc/$pid/fd" | wc -l)" -gt "$(cat \
-            "$D/fds.$pid")" ]; then
+        if [ "$(fd_count "$pid")" -gt "$(idle_fds "$pid")" ]; then
             echo "$pid"
         fi
     done
@@ -56,7 +47,6 @@ kill_busy() {
 
 @test "PUT: kill -9 of the process frees the writer's slot and the image's lock" {
     begin 4
-    note_fds
     hold_writer w /images/a "$D/new" $((7 * MIB))
     wait_for has_commands a Write
     put /images/b "$D/small"
@@ -78,7 +68,6 @@ kill_busy() {
     truncate -s 256M "$D/large"
     start_nbdkit large file "$D/large"
     nbd_ticket large large
-    note_fds
     # nginx does not see that the answer is not whole, since the kernel has
     # closed the connection: the client gets no more, until its own timeout.
     hold_reader r /images/large --speed-limit 1 --speed-time 3
@@ -96,7 +85,6 @@ kill_busy() {
     mkdir "$D/files"
     cp "$D/disk" "$D/files/image"
     file_ticket file "$D/files/image"
-    note_fds
     hold_locked w /images/file "$D/new" $((7 * MIB))
     kill_busy
     cmp "$D/disk" "$D/files/image"

@@ -77,8 +77,9 @@ is_not_served() {
 }
 
 option_names() {
-    echo ticket-dir run-dir workers max-readers max-writers backend-timeout \
-        unix-socket log-level log-target
+    echo ticket-dir allow-uri run-dir workers max-readers max-writers \
+        backend-timeout client-timeout limit-scope queue-timeout nbd-idle \
+        file-handoff unix-socket user image-root sandbox log-level log-target
 }
 
 # --- the command line -------------------------------------------------------
@@ -116,7 +117,8 @@ option_names() {
 }
 
 @test "a number that is none, or is out of range, is one line and status 2" {
-    for name in workers max-readers max-writers backend-timeout; do
+    for name in workers max-readers max-writers backend-timeout \
+        client-timeout; do
         for value in '' x 1x 0 -1 +1 ' 1' '1 ' 1.5 0x10 1e3 \
             99999999999999999999999; do
             run_bad "--$name" "$value"
@@ -137,6 +139,53 @@ option_names() {
     done
 }
 
+@test "--nbd-idle: 0 is allowed; a number that is none, or too large, is not" {
+    for value in '' x -1 1.5 3601 99999999999999999999999; do
+        run_bad --nbd-idle "$value"
+        assert_usage_error
+        has_line "$D/stderr" nbd-idle
+    done
+    run_bad --nbd-idle 0 # only descriptor 0 is wrong
+    has_line "$D/stderr" 'descriptor 0'
+}
+
+@test "--queue-timeout: 0 is allowed; a number that is none, or too large, is not" {
+    for value in '' x -1 1.5 86401 99999999999999999999999; do
+        run_bad --queue-timeout "$value"
+        assert_usage_error
+        has_line "$D/stderr" queue-timeout
+    done
+    run_bad --queue-timeout 0 # only descriptor 0 is wrong
+    has_line "$D/stderr" 'descriptor 0'
+}
+
+@test "--allow-uri: anything but a list of the known schemes is one line and status 2" {
+    for value in '' x http nbd: 'nbd,' ,nbd 'nbd nbds' 'nbd, nbds' nbd+ssh all; do
+        run_bad --allow-uri "$value"
+        assert_usage_error
+        has_line "$D/stderr" allow-uri
+    done
+    run_bad --allow-uri nbd,nbds,nbd+unix,NBDS+UNIX # only descriptor 0 is wrong
+    has_line "$D/stderr" 'descriptor 0'
+}
+
+@test "--limit-scope: neither server nor image is one line and status 2" {
+    for value in '' x Image images; do
+        run_bad --limit-scope "$value"
+        assert_usage_error
+        has_line "$D/stderr" limit-scope
+    done
+}
+
+@test "--file-handoff: neither lighttpd nor nginx=/PREFIX is one line and status 2" {
+    for value in '' x nginx nginx= nginx=/ nginx=images nginx=/a/ \
+        'nginx=/a b' 'nginx=/a%20' Lighttpd lighttpd=/a; do
+        run_bad --file-handoff "$value"
+        assert_usage_error
+        has_line "$D/stderr" file-handoff
+    done
+}
+
 @test "an empty directory or path is one line and status 2" {
     for name in ticket-dir run-dir unix-socket; do
         run_bad "--$name" ''
@@ -147,7 +196,7 @@ option_names() {
 
 @test "a bad value in the environment is one line and status 2" {
     for variable in WORKERS=x MAX_READERS=0 MAX_WRITERS=-1 \
-        BACKEND_TIMEOUT=1s LOG_LEVEL=loud LOG_TARGET=file; do
+        BACKEND_TIMEOUT=1s NBD_IDLE=-1 FILE_HANDOFF=yes LOG_LEVEL=loud LOG_TARGET=file; do
         bad_status=0
         env "IMAGEIO_FCGI_$variable" "$PROGRAM" </dev/null \
             >"$D/stdout" 2>"$D/stderr" || bad_status=$?
@@ -194,6 +243,11 @@ END
 
 # --- options and variables --------------------------------------------------
 
+threads() { # the program's; the thread sanitizer's own is the second
+    find "/proc/$PID/task" -mindepth 1 -maxdepth 1 | sort -V |
+        if nm -D "$PROGRAM" | grep -q __tsan_; then sed 2d; else cat; fi
+}
+
 @test "OPTIONS: the defaults are 8 readers, 1 writer and no Unix socket" {
     variables=()
     start_bare 1 --ticket-dir "$D/tickets" --run-dir "$D/run"
@@ -203,7 +257,7 @@ END
     [ "$(jq -c '[.unix_socket, .max_readers, .max_writers]' \
         "$http_body")" = '[null,8,1]' ]
     # And 16 workers beside the main thread.
-    [ "$(find "/proc/$PID/task" -mindepth 1 -maxdepth 1 | wc -l)" = 17 ]
+    [ "$(threads | wc -l)" = 17 ]
 }
 
 @test "each option has a variable" {
@@ -221,7 +275,7 @@ END
     [ "$(jq -c '[.unix_socket, .max_readers, .max_writers]' \
         "$http_body")" = '["/some/socket",3,2]' ]
     [ -d "$D/run2" ]
-    [ "$(find "/proc/$PID/task" -mindepth 1 -maxdepth 1 | wc -l)" = 6 ]
+    [ "$(threads | wc -l)" = 6 ]
     echo mute >>"$D/backends"
     supervise mute socat -u "UNIX-LISTEN:$D/mute.sock,fork" OPEN:/dev/null
     wait_for test -S "$D/mute.sock"
@@ -263,7 +317,7 @@ END
         "$http_body")" = '["/option",3,2]' ]
     [ -d "$D/run" ]
     [ ! -e "$D/run2" ]
-    [ "$(find "/proc/$PID/task" -mindepth 1 -maxdepth 1 | wc -l)" = 6 ]
+    [ "$(threads | wc -l)" = 6 ]
     has_line "$D/program.log" '^info: OPTIONS ticket=image status=200 '
 }
 
@@ -281,6 +335,32 @@ END
         assert_status 200
         assert_body "$D/disk"
     done
+}
+
+switches() { # how often its threads have gone to sleep, all together
+    threads | sed 's|$|/status|' | xargs cat |
+        awk '/^voluntary_ctxt_switches/ { sum += $2 } END { print sum }'
+}
+
+is_settled() { # nothing has happened since it was asked last
+    before=$now
+    now=$(switches)
+    [ "$now" = "$before" ]
+}
+
+@test "an idle program never wakes up, once what it kept is closed" {
+    variables=()
+    start_bare 1 --ticket-dir "$D/tickets" --run-dir "$D/run" --nbd-idle 1
+    start_web
+    start_nbdkit image memory 1M
+    nbd_ticket image image
+    http GET /images/image
+    assert_status 200
+    wait_for has_line "$D/image.nbdlog" "Disconnect"
+    now=
+    wait_for is_settled
+    sleep 2 # not a wait for anything: the time that is looked at
+    [ "$(switches)" = "$now" ]
 }
 
 @test "--run-dir: is made if it is missing" {
@@ -382,7 +462,7 @@ END
         -e "/^server.port = /d" \
         -e "/\"socket\" =>/a \"bin-path\" => \"$D/imageio-fcgi --ticket-dir $D/tickets\", \"max-procs\" => 1, \"bin-environment\" => ( \"IMAGEIO_FCGI_RUN_DIR\" => \"$D/run\", \"IMAGEIO_FCGI_MAX_READERS\" => \"5\" )," \
         "$TOP/lighttpd.conf.example" >"$D/web.conf"
-    supervise web lighttpd -D -f "$D/web.conf"
+    supervise web env -u IMAGEIO_FCGI_USER lighttpd -D -f "$D/web.conf"
     wait_for test -S "$SOCK"
     wait_for is_answering
     http OPTIONS /images/image
@@ -643,13 +723,13 @@ bytes=$number took_us=$number worker=$number( error=\"[^\"]*\")?\$" \
 
 @test "log: what a client says is escaped" {
     start_logged debug
-    lines=$(wc -l <"$D/program.log")
+    before=$(wc -l <"$D/program.log")
     fcgi $'GE\nT' /images/image-0123456789 </dev/null
     fcgi GET $'/images/ab\033[31m\ncd' </dev/null
     fcgi GET '/images/"q" =x' </dev/null
     fcgi GET $'/images/\303\251\377' </dev/null
     fcgi GET /images/image-0123456789 HTTP_RANGE=$'bytes=\r\n1' </dev/null
-    [ "$(wc -l <"$D/program.log")" = $((lines + 5)) ]
+    [ "$(wc -l <"$D/program.log")" = $((before + 5)) ]
     run ! grep -P '[^\x20-\x7e]' "$D/program.log"
     has_line "$D/program.log" '^info: GE\\x0aT ticket=image-01 status=405 '
     # Eight characters, none of them broken off.
@@ -671,18 +751,34 @@ bytes=$number took_us=$number worker=$number( error=\"[^\"]*\")?\$" \
     run ! grep -P '[^\x20-\x7e]' "$D/program.log"
 }
 
+has_lines() { # COUNT: the log, which is written after the answer
+    [ "$(wc -l <"$D/program.log")" = "$1" ]
+}
+
 @test "log: what a client puts into JSON is escaped" {
     start_logged debug
     start_nbdkit disk memory 1M
     nbd_ticket disk disk
-    lines=$(wc -l <"$D/program.log")
+    before=$(wc -l <"$D/program.log")
     json /images/disk $'{"op":\n\x1b[31m"\nerror: PUT ticket=forged'
     assert_json_error_like 400 'invalid JSON: '
     json /images/disk $'{"op":"\\u000aerror: PUT ticket=forged status=500"}'
     assert_status 400
-    [ "$(wc -l <"$D/program.log")" = $((lines + 2)) ]
+    wait_for has_lines $((before + 2))
     run ! has_line "$D/program.log" '^error'
     run ! grep -P '[^\x20-\x7e]' "$D/program.log"
+}
+
+@test "log: a web server that is known to fail transfers is a warning, once" {
+    start_service
+    fcgi OPTIONS '/images/*' SERVER_SOFTWARE=lighttpd/1.4.85 </dev/null
+    run ! grep 'known to be bad' "$D/program.log"
+    for _ in 1 2; do
+        fcgi OPTIONS '/images/*' SERVER_SOFTWARE=lighttpd/1.4.84 </dev/null
+        assert_status 200
+    done
+    [ "$(grep -c '^warning: lighttpd/1.4.84 is known to be bad: ' \
+        "$D/program.log")" = 1 ]
 }
 
 @test "--log-level: warning leaves out what was well, error what was refused" {
@@ -691,7 +787,7 @@ bytes=$number took_us=$number worker=$number( error=\"[^\"]*\")?\$" \
     [ ! -s "$D/program.log" ]
     echo x >"$D/tickets/broken"
     http GET /images/broken
-    has_line "$D/program.log" '^warning: .*ticket=broken'
+    wait_for has_line "$D/program.log" '^warning: .*ticket=broken'
     [ "$(wc -l <"$D/program.log")" = 1 ]
 }
 

@@ -401,7 +401,7 @@ random_answers_give_what_a_model_of_each_byte_gives(void **state)
     srand(20240229);
     for (unsigned round = 0; round < ROUNDS; round++) {
         const size_t size = pick(MODEL_MAX + 1);
-        bool zero[MODEL_MAX], dirty[MODEL_MAX];
+        bool zero[MODEL_MAX] = {0}, dirty[MODEL_MAX] = {0};
         struct list list = {0};
         struct extents x;
         struct error err;

@@ -323,6 +323,75 @@ a_number_is_exact_up_to_64_bits_and_then_the_largest(void **state)
 }
 
 static void
+a_count_is_an_integer_that_is_not_negative(void **state)
+{
+    struct json *json =
+        parse("{\"zero\":0,\"most\":18446744073709551615,"
+              "\"more\":18446744073709551616,\"minus\":-1,\"text\":\"1\","
+              "\"real\":1.0,\"null\":null,\"array\":[1]}");
+    uint64_t count = 7;
+
+    (void)state;
+    assert_int_equal(json_get_count(json, "absent", &count), JSON_ABSENT);
+    assert_int_equal(json_get_count(json, "null", &count), JSON_NULL);
+    assert_int_equal(json_get_count(json, "minus", &count), JSON_WRONG);
+    assert_int_equal(json_get_count(json, "text", &count), JSON_WRONG);
+    assert_int_equal(json_get_count(json, "real", &count), JSON_WRONG);
+    assert_int_equal(json_get_count(json, "array", &count), JSON_WRONG);
+    assert_int_equal(count, 7);
+    assert_int_equal(json_get_count(json, "zero", &count), JSON_FOUND);
+    assert_true(count == 0);
+    assert_int_equal(json_get_count(json, "most", &count), JSON_FOUND);
+    assert_true(count == UINT64_MAX);
+    assert_int_equal(json_get_count(json, "more", &count), JSON_FOUND);
+    assert_true(count == UINT64_MAX);
+    json_free(json);
+}
+
+static void
+an_array_gives_its_strings_one_by_one(void **state)
+{
+    struct json *json = parse("{\"a\":[\"x\",\"y\",1],\"empty\":[],"
+                              "\"text\":\"x\",\"null\":null}");
+    const char *item = NULL;
+
+    (void)state;
+    assert_int_equal(json_get_item(json, "a", 0, &item), JSON_FOUND);
+    assert_string_equal(item, "x");
+    assert_int_equal(json_get_item(json, "a", 1, &item), JSON_FOUND);
+    assert_string_equal(item, "y");
+    assert_int_equal(json_get_item(json, "a", 2, &item), JSON_WRONG);
+    assert_int_equal(json_get_item(json, "a", 3, &item), JSON_ABSENT);
+    assert_int_equal(json_get_item(json, "empty", 0, &item), JSON_ABSENT);
+    assert_int_equal(json_get_item(json, "text", 0, &item), JSON_WRONG);
+    assert_int_equal(json_get_item(json, "null", 0, &item), JSON_NULL);
+    assert_int_equal(json_get_item(json, "absent", 0, &item), JSON_ABSENT);
+    json_free(json);
+}
+
+static void
+members_are_copied_and_removed(void **state)
+{
+    struct json *from =
+        parse("{\"config\":{\"a\":1,\"b\":{\"c\":null}},\"other\":[]}");
+    struct json *json = json_new_object();
+
+    (void)state;
+    assert_null(json_get_object(from, "absent"));
+    assert_null(json_get_object(from, "other"));
+    json_add_number(json, "a", 2);
+    json_add_members(json, json_get_object(from, "config"));
+    json_free(from); /* what was copied stays */
+    assert_string_equal(json_text(json), "{\"a\":2,\"b\":{\"c\":null}}");
+    assert_true(json_has(json, "b"));
+    json_remove(json, "b");
+    json_remove(json, "b");
+    assert_false(json_has(json, "b"));
+    assert_string_equal(json_text(json), "{\"a\":2}");
+    json_free(json);
+}
+
+static void
 an_object_is_written_compactly_in_the_order_of_adding(void **state)
 {
     static const char *const features[] = {"extents", "zero"};
@@ -397,6 +466,9 @@ main(void)
         cmocka_unit_test(only_an_object_is_an_object),
         cmocka_unit_test(a_lookup_tells_absent_null_wrong_and_found_apart),
         cmocka_unit_test(a_number_is_exact_up_to_64_bits_and_then_the_largest),
+        cmocka_unit_test(a_count_is_an_integer_that_is_not_negative),
+        cmocka_unit_test(an_array_gives_its_strings_one_by_one),
+        cmocka_unit_test(members_are_copied_and_removed),
         cmocka_unit_test(an_object_is_written_compactly_in_the_order_of_adding),
         cmocka_unit_test(a_string_goes_out_as_valid_utf8),
         cmocka_unit_test(freeing_nothing_is_allowed),

@@ -96,7 +96,8 @@ an_id_is_one_plain_file_name(void **state)
         {".", false},       {"..", false},   {".hidden", false},
         {"a/b", false},     {"/a", false},   {"a\\b", false},
         {"a\nb", false},    {"\x1f", false}, {"a\x7f", false},
-        {"a\tb", false},    {"...", false},
+        {"a\tb", false},    {"...", false},  {"*", false},
+        {"**", true},
     };
 
     (void)state;

@@ -8,6 +8,11 @@
 #include "base/error.h"
 #include "unit.h"
 
+#define BAD_OPS "\"ops\" must be [\"read\"] or [\"read\",\"write\"]"
+#define BAD_EXPIRES "\"expires\" must be an integer, in seconds since 1970"
+#define BAD_IDLE "\"idle_timeout_seconds\" must be a positive integer"
+#define BAD_SCHEME \
+    "the scheme of \"uri\" must be one of nbd, nbds, nbd+unix, nbds+unix"
 #define SOCKET_MAX 107 /* bytes; what sun_path has room for */
 
 /* Are both the same text, or both NULL? */
@@ -122,6 +127,48 @@ a_faulty_ticket_is_404_and_the_log_names_the_fault(void **state)
          "\"file\" must be an absolute path"},
         {"{\"backend\":\"file\",\"file\":\"/f\",\"socket\":1}",
          "\"socket\" must be a string"},
+        {"{\"socket\":\"/s\",\"token\":1234567890123456}",
+         "\"token\" must be a string"},
+        {"{\"socket\":\"/s\",\"token\":null}", "\"token\" must be a string"},
+        {"{\"socket\":\"/s\",\"token\":\"123456789012345\"}",
+         "\"token\" is shorter than 16 bytes"},
+        {"{\"socket\":\"/s\",\"token\":\"\"}",
+         "\"token\" is shorter than 16 bytes"},
+        {"{\"socket\":\"/s\",\"token\":\"12345678 12345678\"}",
+         "\"token\" must be of printable ASCII without spaces"},
+        {"{\"socket\":\"/s\",\"token\":\"1234567812345678\\n\"}",
+         "\"token\" must be of printable ASCII without spaces"},
+        {"{\"socket\":\"/s\",\"token\":\"12345678123456\u00e4\"}",
+         "\"token\" must be of printable ASCII without spaces"},
+        {"{\"socket\":\"/s\",\"ops\":\"read\"}", BAD_OPS},
+        {"{\"socket\":\"/s\",\"ops\":null}", BAD_OPS},
+        {"{\"socket\":\"/s\",\"ops\":[]}", BAD_OPS},
+        {"{\"socket\":\"/s\",\"ops\":[\"write\"]}", BAD_OPS},
+        {"{\"socket\":\"/s\",\"ops\":[\"read\",\"read\"]}", BAD_OPS},
+        {"{\"socket\":\"/s\",\"ops\":[\"read\",\"write\",\"write\"]}", BAD_OPS},
+        {"{\"socket\":\"/s\",\"ops\":[\"read\",\"erase\"]}", BAD_OPS},
+        {"{\"socket\":\"/s\",\"ops\":[\"read\",1]}", BAD_OPS},
+        {"{\"socket\":\"/s\",\"ops\":[\"READ\"]}", BAD_OPS},
+        {"{\"socket\":\"/s\",\"ops\":{\"read\":true}}", BAD_OPS},
+        {"{\"socket\":\"/s\",\"expires\":\"1\"}", BAD_EXPIRES},
+        {"{\"socket\":\"/s\",\"expires\":null}", BAD_EXPIRES},
+        {"{\"socket\":\"/s\",\"expires\":-1}", BAD_EXPIRES},
+        {"{\"socket\":\"/s\",\"expires\":1.5}", BAD_EXPIRES},
+        {"{\"socket\":\"/s\",\"idle_timeout_seconds\":0}", BAD_IDLE},
+        {"{\"socket\":\"/s\",\"idle_timeout_seconds\":-1}", BAD_IDLE},
+        {"{\"socket\":\"/s\",\"idle_timeout_seconds\":\"600\"}", BAD_IDLE},
+        {"{\"socket\":\"/s\",\"idle_timeout_seconds\":true}", BAD_IDLE},
+        {"{\"uri\":1}", "\"uri\" must be a string"},
+        {"{\"uri\":null}", "\"uri\" must be a string"},
+        {"{\"uri\":\"\"}", BAD_SCHEME},
+        {"{\"uri\":\"nbd\"}", BAD_SCHEME},
+        {"{\"uri\":\"http://h/\"}", BAD_SCHEME},
+        {"{\"uri\":\" nbd://h/\"}", BAD_SCHEME},
+        {"{\"uri\":\"nbd+vsock://2/\"}", BAD_SCHEME},
+        {"{\"uri\":\"nbd://h/\",\"socket\":\"/s\"}",
+         "\"socket\" and \"uri\" exclude each other"},
+        {"{\"uri\":\"nbd://h/\",\"export\":\"e\"}",
+         "\"export\" and \"uri\" exclude each other: the URI names the export"},
     };
 
     (void)state;
@@ -135,6 +182,78 @@ a_faulty_ticket_is_404_and_the_log_names_the_fault(void **state)
         assert_string_equal(err.text, rows[i].text);
         assert_row(ticket == NULL, json);
     }
+}
+
+static void
+a_ticket_says_who_may_do_what_and_until_when(void **state)
+{
+    static const struct {
+        const char *json, *token;
+        uint64_t expires_s, idle_timeout_s;
+        bool can_write, has_expired;
+    } rows[] = {
+        {"{\"socket\":\"/s\"}", NULL, TICKET_FOREVER, TICKET_FOREVER, true,
+         false},
+        {"{\"socket\":\"/s\",\"token\":\"0123456789abcdef\"}",
+         "0123456789abcdef", TICKET_FOREVER, TICKET_FOREVER, true, false},
+        {"{\"socket\":\"/s\",\"ops\":[\"read\"]}", NULL, TICKET_FOREVER,
+         TICKET_FOREVER, false, false},
+        {"{\"socket\":\"/s\",\"ops\":[\"read\",\"write\"]}", NULL,
+         TICKET_FOREVER, TICKET_FOREVER, true, false},
+        {"{\"socket\":\"/s\",\"ops\":[\"write\",\"read\"],\"read_only\":true}",
+         NULL, TICKET_FOREVER, TICKET_FOREVER, false, false},
+        {"{\"socket\":\"/s\",\"expires\":1}", NULL, 1, TICKET_FOREVER, true,
+         true},
+        {"{\"uri\":\"NBD://h\",\"expires\":99999999999,"
+         "\"idle_timeout_seconds\":600}",
+         NULL, 99999999999, 600, true, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const char *json = rows[i].json;
+        struct ticket *ticket;
+        struct error err;
+
+        assert_row(ticket_parse(&ticket, json, strlen(json), &err) == 0, json);
+        assert_row(same(ticket->token, rows[i].token), json);
+        assert_row(ticket->expires_s == rows[i].expires_s, json);
+        assert_row(ticket->idle_timeout_s == rows[i].idle_timeout_s, json);
+        assert_row(ticket_can_write(ticket) == rows[i].can_write, json);
+        assert_row(ticket_has_expired(ticket) == rows[i].has_expired, json);
+        ticket_free(ticket);
+    }
+}
+
+static void
+only_the_whole_token_is_accepted(void **state)
+{
+    static const char *const wrong[] = {
+        NULL,
+        "",
+        "0",
+        "0123456789abcde",
+        "0123456789abcdeF",
+        "0123456789abcdef0",
+        "0123456789abcdef0123456789abcdef",
+        "x123456789abcdef",
+    };
+    const char *json = "{\"socket\":\"/s\",\"token\":\"0123456789abcdef\"}";
+    struct ticket *ticket;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(ticket_parse(&ticket, json, strlen(json), &err), 0);
+    assert_true(ticket_accepts(ticket, "0123456789abcdef"));
+    for (size_t i = 0; i < COUNT(wrong); i++)
+        assert_row(!ticket_accepts(ticket, wrong[i]),
+                   wrong[i] != NULL ? wrong[i] : "none");
+    ticket_free(ticket);
+    json = "{\"socket\":\"/s\"}";
+    assert_int_equal(ticket_parse(&ticket, json, strlen(json), &err), 0);
+    assert_true(ticket_accepts(ticket, NULL));
+    assert_true(ticket_accepts(ticket, "anything"));
+    ticket_free(ticket);
 }
 
 static void
@@ -195,6 +314,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_ticket_says_where_the_image_is),
         cmocka_unit_test(a_faulty_ticket_is_404_and_the_log_names_the_fault),
+        cmocka_unit_test(a_ticket_says_who_may_do_what_and_until_when),
+        cmocka_unit_test(only_the_whole_token_is_accepted),
         cmocka_unit_test(a_socket_path_has_at_most_107_bytes),
         cmocka_unit_test(a_ticket_has_at_most_4096_bytes),
         cmocka_unit_test(freeing_nothing_is_allowed),
