@@ -22,6 +22,7 @@
 #include "privilege.h"
 #include "sandbox.h"
 #include "server/worker.h"
+#include "stats/scoreboard.h"
 #include "ticket/ticket_watch.h"
 
 #define LISTEN_FD 0
@@ -181,6 +182,22 @@ has_sandbox(const struct settings *settings)
     return !settings->no_sandbox && !is_instrumented;
 }
 
+/* Images can be served without. */
+static void
+join_scoreboard(const struct config *config)
+{
+    const struct scoreboard_process process = {
+        .workers = config->workers,
+        .max_readers = config->limits.max_readers,
+        .max_writers = config->limits.max_writers,
+        .per_image = config->limits.per_image,
+    };
+    struct error err;
+
+    if (scoreboard_join(config->limits.run_dir, &process, &err) == -1)
+        log_warning("transfers of this process are not shown: %s", err.text);
+}
+
 /* Whatever else fails: nothing is served with more rights than these. */
 static int
 confine(const struct settings *settings, const struct sandbox *sandbox,
@@ -193,6 +210,7 @@ confine(const struct settings *settings, const struct sandbox *sandbox,
     if (limits_prepare(&settings->config.limits, err) == -1 ||
         prepare_image_roots(settings, err) == -1)
         return -1;
+    join_scoreboard(&settings->config);
     if (has_sandbox(settings))
         return sandbox_restrict(sandbox, err);
     log_info("no sandbox: %s",

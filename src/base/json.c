@@ -349,6 +349,25 @@ json_add_strings(struct json *object, const char *key,
 }
 
 void
+json_add(struct json *object, const char *key, struct json *value)
+{
+    add(object, key, from_json(value));
+}
+
+struct json *
+json_new_array(void)
+{
+    return must(json_object_new_array());
+}
+
+void
+json_append(struct json *array, struct json *item)
+{
+    if (json_object_array_add(from_json(array), from_json(item)) == -1)
+        abort();
+}
+
+void
 json_add_members(struct json *object, const struct json *other)
 {
     json_object_object_foreach(from_json(other), key, value)

@@ -66,6 +66,11 @@ void json_add_null(struct json *object, const char *key);
 void json_add_strings(struct json *object, const char *key,
                       const char *const *values, size_t count);
 
+/* A value of any kind, which the object, or the array, owns from then on. */
+void json_add(struct json *object, const char *key, struct json *value);
+struct json *json_new_array(void);
+void json_append(struct json *array, struct json *item);
+
 /* Adds all members of another object, but those that object has. */
 void json_add_members(struct json *object, const struct json *other);
 void json_remove(struct json *object, const char *key); /* may be absent */

@@ -74,14 +74,14 @@ log_line(enum log_level level, const char *format, ...)
     errno = errnum;
 }
 
-const char *
-log_escape(char *dst, size_t size, const char *text)
+static const char *
+escape(char *dst, size_t size, const char *text, unsigned char lowest)
 {
     size_t used = 0;
 
     for (; *text != '\0'; text++) {
         const unsigned char c = (unsigned char)*text;
-        const bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+        const bool plain = c >= lowest && c < 0x7f && c != '"' && c != '\\';
 
         if (used + (plain ? 1 : 4) >= size)
             break;
@@ -95,10 +95,22 @@ log_escape(char *dst, size_t size, const char *text)
 }
 
 const char *
+log_escape(char *dst, size_t size, const char *text)
+{
+    return escape(dst, size, text, ' ');
+}
+
+const char *
+log_word(char *dst, size_t size, const char *text)
+{
+    return escape(dst, size, *text != '\0' ? text : "-", ' ' + 1);
+}
+
+const char *
 log_id(char dst[LOG_ID_SIZE], const char *id)
 {
     char start[LOG_ID_CHARS + 1];
 
     snprintf(start, sizeof(start), "%s", id);
-    return log_escape(dst, LOG_ID_SIZE, start);
+    return log_word(dst, LOG_ID_SIZE, start);
 }

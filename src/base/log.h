@@ -34,10 +34,15 @@ void log_line(enum log_level level, const char *format, ...)
  * NUL included.  Returns dst. */
 const char *log_escape(char *dst, size_t size, const char *text);
 
+/* The same for a value that is not in quotes: spaces become \x20, and an empty
+ * one "-". */
+const char *log_word(char *dst, size_t size, const char *text);
+
 #define LOG_ID_CHARS 8 /* of a ticket's id, which is as good as a password */
 #define LOG_ID_SIZE (4 * LOG_ID_CHARS + 1)
 
-/* The part of a ticket's id that may be logged, escaped.  Returns dst. */
+/* The part of a ticket's id that may be logged, as log_word() does.  Returns
+ * dst. */
 const char *log_id(char dst[LOG_ID_SIZE], const char *id);
 
 #endif

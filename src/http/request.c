@@ -65,6 +65,8 @@ request_init(struct request *ret, char **variables)
         .if_unmodified_since = variable(variables, "HTTP_IF_UNMODIFIED_SINCE"),
         .if_range = variable(variables, "HTTP_IF_RANGE"),
         .authorization = variable(variables, "HTTP_AUTHORIZATION"),
+        .client = variable_or_empty(variables, "REMOTE_ADDR"),
+        .id = variable(variables, "REQUEST_ID"),
         .length_text = length_text(variables),
         .is_chunked = *variable_or_empty(variables, "HTTP_TRANSFER_ENCODING"),
     };

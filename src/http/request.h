@@ -25,6 +25,8 @@ struct request {
     const char *if_modified_since, *if_unmodified_since;
     const char *if_range;
     const char *authorization; /* NULL if there is none */
+    const char *client; /* its address; "" if the web server gave none */
+    const char *id;     /* the web server's name for it; NULL: none */
     bool is_chunked;           /* the body's length is not known (RFC 9112 7.1) */
     struct path path;
 };

@@ -136,21 +136,22 @@ response_hold_head(struct fcgi_io *io, const struct response *response)
 }
 
 int
-response_send_json(struct fcgi_io *io, struct response *response,
-                   const char *json, bool is_head, struct error *err)
+response_send_text(struct fcgi_io *io, struct response *response,
+                   const char *text, bool is_head, struct error *err)
 {
     struct head head;
 
-    response->type = RESPONSE_JSON;
+    if (response->type == NULL)
+        response->type = RESPONSE_JSON;
     response->has_length = true;
-    response->length = strlen(json);
+    response->length = strlen(text);
     format_head(&head, response);
     /* In one piece where it fits, as most do. */
     if (!is_head && response->length < sizeof(head.text) - head.length) {
-        add(&head, "%s", json);
+        add(&head, "%s", text);
         is_head = true;
     }
     if (fcgi_io_send(io, head.text, head.length, err) == -1)
         return -1;
-    return is_head ? 0 : fcgi_io_send(io, json, strlen(json), err);
+    return is_head ? 0 : fcgi_io_send(io, text, strlen(text), err);
 }

@@ -38,9 +38,9 @@ int response_send_head(struct fcgi_io *io, const struct response *response,
 /* The head goes out in one piece with the first bytes of the body. */
 void response_hold_head(struct fcgi_io *io, const struct response *response);
 
-/* Sends head and JSON body; sets type and length.  A HEAD request gets the
- * same head and no body. */
-int response_send_json(struct fcgi_io *io, struct response *response,
-                       const char *json, bool is_head, struct error *err);
+/* Sends head and body, a text; sets its length, and the type if there is none to
+ * JSON.  A HEAD request gets the same head and no body. */
+int response_send_text(struct fcgi_io *io, struct response *response,
+                       const char *text, bool is_head, struct error *err);
 
 #endif

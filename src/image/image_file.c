@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/readfile.h"
@@ -23,6 +24,7 @@
 #include "image/file_swap.h"
 #include "image/image_root.h"
 #include "image/stream.h"
+#include "stats/backend_clock.h"
 
 /* Small enough to stay in a core's cache on its way to the wire. */
 #define FILE_CHUNK ((size_t)256 << 10)
@@ -51,8 +53,10 @@ send_copied(struct image_file *self, uint64_t offset, uint64_t length,
 {
     while (length > 0) {
         const size_t count = (size_t)span_min(length, self->chunk);
+        const uint64_t start_us = clock_us();
         const ssize_t got = pread(self->fd, self->buffer, count, (off_t)offset);
 
+        backend_clock_add(start_us);
         if (got == -1 && errno == EINTR)
             continue;
         if (got == -1)
@@ -75,11 +79,13 @@ send_direct(struct image_file *self, uint64_t offset, uint64_t length,
 {
     while (length > 0) {
         struct pollfd wire = {.fd = sink->fd, .events = POLLOUT};
+        const uint64_t start_us = clock_us();
         bool is_stuck;
         const ssize_t taken = sink->push_file(
             sink, self->fd, offset, (size_t)span_min(length, DIRECT_MAX),
             &is_stuck, err);
 
+        backend_clock_add(start_us);
         if (taken == -1)
             return -1;
         if (is_stuck)
@@ -118,8 +124,10 @@ write_all(struct image_file *self, int fd, uint64_t offset, size_t size,
     const unsigned char *at = self->buffer;
 
     while (size > 0) {
+        const uint64_t start_us = clock_us();
         const ssize_t put = pwrite(fd, at, size, (off_t)offset);
 
+        backend_clock_add(start_us);
         if (put == -1 && errno == EINTR)
             continue;
         if (put == -1)
@@ -155,13 +163,16 @@ file_replace(struct image *im, uint64_t length, struct source *source,
 {
     struct image_file *self = from_base(im);
     struct file_swap swap;
+    uint64_t start_us;
     int rc;
 
     if (file_swap_open(&swap, self->path, length, err) == -1)
         return -1;
     rc = copy_in(self, swap.fd, 0, length, source, err);
+    start_us = clock_us();
     if (rc == 0)
         rc = file_swap_commit(&swap, flush, err);
+    backend_clock_add(start_us);
     file_swap_close(&swap);
     return rc;
 }
@@ -199,8 +210,11 @@ static int
 device_flush(struct image *im, struct error *err)
 {
     const struct image_file *self = from_base(im);
+    const uint64_t start_us = clock_us();
+    const int rc = fsync(self->fd);
 
-    if (fsync(self->fd) == -1)
+    backend_clock_add(start_us);
+    if (rc == -1)
         return error_errno(err, error_status_of_errno(errno), "flush %s",
                            self->path);
     return 0;

@@ -198,7 +198,7 @@ nbd_zero_range(struct image *im, uint64_t offset, uint64_t length,
         if (nbd_slot_wait(slot, "zero", err) == -1)
             return -1;
         slot->conn = self->ring.conn;
-        done = nbd_slot_begin(slot, offset, count);
+        done = nbd_slot_begin(slot, COMMAND_ZERO, offset, count);
         if (nbd_slot_issued(
                 slot, nbd_aio_zero(slot->conn->nbd, count, offset, done, 0),
                 "zero", err) == -1)
@@ -219,7 +219,7 @@ nbd_flush_all(struct image *im, struct error *err)
     if (prove(self, err) == -1)
         return -1;
     slot->conn = self->ring.conn;
-    done = nbd_slot_begin(slot, 0, 0);
+    done = nbd_slot_begin(slot, COMMAND_FLUSH, 0, 0);
     if (nbd_slot_issued(slot, nbd_aio_flush(slot->conn->nbd, done, 0), "flush",
                         err) == -1)
         return -1;

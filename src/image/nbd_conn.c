@@ -17,6 +17,7 @@
 #include "base/wait.h"
 #include "image/image.h"
 #include "image/image_root.h"
+#include "stats/backend_clock.h"
 
 #define BITMAP_CONTEXT "qemu:dirty-bitmap:"
 #define RETRY_MS 10 /* between two tries at a full accept queue */
@@ -130,6 +131,7 @@ nbd_conn_step(struct nbd_conn *conn, struct nbd_conn *other,
         {.fd = conn->client_fd},
     };
     int limit_ms = patience_ms(conn);
+    uint64_t start_us;
     int ready;
 
     if (wire == NULL)
@@ -147,7 +149,10 @@ nbd_conn_step(struct nbd_conn *conn, struct nbd_conn *other,
     else
         fds[2].events = POLLIN;
 
+    start_us = clock_us();
     ready = wait_fds(fds, 3, sooner_ms(limit_ms, wire->most_ms), err);
+    if (wire->events == 0)
+        backend_clock_add(start_us);
     if (ready == -1)
         return -1;
     if (ready == 0 && patience_ms(conn) == 0)
@@ -213,6 +218,7 @@ connect_socket(struct nbd_conn *conn, int most_ms, struct error *err)
 {
     struct pollfd client = {.fd = conn->client_fd, .events = POLLRDHUP};
     const int fd = conn->connecting_fd;
+    uint64_t start_us;
     int gone;
 
     if (connect_path(fd, conn->server) == 0) {
@@ -226,7 +232,9 @@ connect_socket(struct nbd_conn *conn, int most_ms, struct error *err)
     if (patience_ms(conn) == 0)
         return error_set(err, 504, "nbd %s: no connection for %d s",
                          conn->server, conn->timeout_ms / 1000);
+    start_us = clock_us();
     gone = wait_fds(&client, 1, sooner_ms(RETRY_MS, most_ms), err);
+    backend_clock_add(start_us);
     if (gone > 0)
         return client_gone(err);
     return gone;

@@ -78,7 +78,8 @@ status_ask(struct nbd_slot *slot, struct status *status, uint64_t offset,
            uint64_t size, struct error *err)
 {
     const uint64_t count = span_min(size - offset, STATUS_COMMAND_MAX);
-    const nbd_completion_callback done = nbd_slot_begin(slot, offset, count);
+    const nbd_completion_callback done =
+        nbd_slot_begin(slot, COMMAND_BLOCK_STATUS, offset, count);
     int64_t cookie;
 
     status->count[STATUS_ZERO] = status->count[STATUS_DIRTY] = 0;

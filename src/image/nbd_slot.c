@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 /* Completion callback.  Returns 1: libnbd retires the command itself. */
@@ -16,6 +17,7 @@ slot_done(void *opaque, int *error)
 
     slot->state = NBD_SLOT_DONE;
     slot->error = *error;
+    counters_command(slot->command, clock_us() - slot->began_us);
     nbd_conn_ended(slot->conn, *error);
     return 1;
 }
@@ -48,7 +50,8 @@ nbd_slot_wait(struct nbd_slot *slot, const char *action, struct error *err)
 
 /* Notes what the slot's next command is about. */
 nbd_completion_callback
-nbd_slot_begin(struct nbd_slot *slot, uint64_t offset, uint64_t length)
+nbd_slot_begin(struct nbd_slot *slot, enum counters_command command,
+               uint64_t offset, uint64_t length)
 {
     assert(slot->state == NBD_SLOT_FREE);
     slot->offset = offset;
@@ -56,6 +59,8 @@ nbd_slot_begin(struct nbd_slot *slot, uint64_t offset, uint64_t length)
     slot->state = NBD_SLOT_BUSY;
     slot->is_zero = false;
     slot->error = 0;
+    slot->command = command;
+    slot->began_us = clock_us();
     nbd_conn_began(slot->conn);
     return (nbd_completion_callback){.callback = slot_done, .user_data = slot};
 }
@@ -71,7 +76,8 @@ int
 nbd_slot_read(struct nbd_slot *slot, unsigned char *data, uint64_t offset,
               uint64_t length, struct error *err)
 {
-    const nbd_completion_callback done = nbd_slot_begin(slot, offset, length);
+    const nbd_completion_callback done =
+        nbd_slot_begin(slot, COMMAND_READ, offset, length);
 
     return nbd_slot_issued(
         slot,
@@ -83,7 +89,8 @@ int
 nbd_slot_write(struct nbd_slot *slot, uint64_t offset, uint64_t length,
                struct error *err)
 {
-    const nbd_completion_callback done = nbd_slot_begin(slot, offset, length);
+    const nbd_completion_callback done =
+        nbd_slot_begin(slot, COMMAND_WRITE, offset, length);
 
     return nbd_slot_issued(slot,
                            nbd_aio_pwrite(slot->conn->nbd, slot->data,

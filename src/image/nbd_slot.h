@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "image/nbd_conn.h"
+#include "stats/counters.h"
 
 struct error;
 
@@ -28,13 +29,16 @@ struct nbd_slot {
     int error;       /* errno value of the server's answer; 0: success */
     uint64_t offset; /* of the command, bytes */
     uint64_t length; /* of the command, bytes */
+    enum counters_command command;
+    uint64_t began_us; /* clock_us() when it was issued */
 };
 
 /* Makes a free slot busy with a command on [offset, offset + length); the
  * result goes to the libnbd call that issues it, and what that returns to
  * nbd_slot_issued(), which fails if it failed. */
-nbd_completion_callback nbd_slot_begin(struct nbd_slot *slot, uint64_t offset,
-                                       uint64_t length);
+nbd_completion_callback nbd_slot_begin(struct nbd_slot *slot,
+                                       enum counters_command command,
+                                       uint64_t offset, uint64_t length);
 int nbd_slot_issued(const struct nbd_slot *slot, int64_t cookie,
                     const char *action, struct error *err);
 

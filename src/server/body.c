@@ -32,7 +32,7 @@ push(struct sink *sink, const void *data, size_t size, struct error *err)
     taken = fcgi_io_push(x->io, data, size, err);
     if (taken > 0) {
         out->left -= (uint64_t)taken;
-        x->bytes += (uint64_t)taken;
+        exchange_moved(x, (uint64_t)taken);
     }
     return taken;
 }
@@ -51,7 +51,7 @@ push_file(struct sink *sink, int file_fd, uint64_t offset, size_t size,
     taken = fcgi_io_push_file(x->io, file_fd, offset, size, is_stuck, err);
     if (taken > 0) {
         out->left -= (uint64_t)taken;
-        x->bytes += (uint64_t)taken;
+        exchange_moved(x, (uint64_t)taken);
     }
     return taken;
 }
@@ -98,7 +98,7 @@ pull(struct source *source, void *data, size_t size, struct error *err)
     if (got > 0) {
         source->deadline_us = now_us + patience_us(x);
         in->left -= (uint64_t)got;
-        x->bytes += (uint64_t)got;
+        exchange_moved(x, (uint64_t)got);
     }
     return got;
 }

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "server/config.h"
+#include "stats/counters.h"
 #include "ticket/ticket.h"
 
 #define LOCK_TRIES 5 /* at a file that is being replaced again and again */
@@ -17,6 +18,17 @@ int
 exchange_fail_conditions(struct error *err)
 {
     return error_set(err, 412, "precondition failed");
+}
+
+static void
+copy_cut(char *to, size_t size, const char *from)
+{
+    size_t length = strlen(from);
+
+    if (length > size - 1)
+        length = size - 1;
+    memcpy(to, from, length);
+    to[length] = '\0';
 }
 
 /* A file, and an export that nobody may write, are what they were as long as
@@ -65,6 +77,7 @@ exchange_open(struct exchange *x, enum image_use use, struct error *err)
 
     if (image_open(&x->image, &x->ticket->image, use, &x->env, err) == -1)
         return -1;
+    x->was_open = true;
     if (changes && x->image->read_only)
         return error_set(err, 403, "image is read-only");
     learn_validators(x);
@@ -74,13 +87,65 @@ exchange_open(struct exchange *x, enum image_use use, struct error *err)
     return 0;
 }
 
+void
+exchange_begin_transfer(struct exchange *x, enum transfer_operation operation)
+{
+    struct transfer *transfer = &x->transfer;
+
+    *transfer = (struct transfer){
+        .operation = operation,
+        .is_file = x->ticket->image.backend == IMAGE_FILE,
+        .id_hash = transfer_hash(x->id),
+        .start_ms = clock_wall_ms(),
+        .total = TRANSFER_UNKNOWN,
+    };
+    copy_cut(transfer->id, sizeof(transfer->id), x->id);
+    copy_cut(transfer->request, sizeof(transfer->request), x->request_id);
+    copy_cut(transfer->method, sizeof(transfer->method), x->request.method);
+    copy_cut(transfer->client, sizeof(transfer->client), x->request.client);
+    transfer_begin(x->slot, transfer);
+    x->is_shown = true;
+}
+
+void
+exchange_set_span(struct exchange *x, uint64_t offset, uint64_t total)
+{
+    x->transfer.offset = offset;
+    x->transfer.total = total;
+    if (x->is_shown)
+        transfer_update(x->slot, &x->transfer);
+}
+
+void
+exchange_set_done(struct exchange *x, uint64_t done)
+{
+    if (x->is_shown)
+        transfer_progress(x->slot, done);
+}
+
+void
+exchange_moved(struct exchange *x, uint64_t bytes)
+{
+    x->bytes += bytes;
+    if (x->transfer.operation == TRANSFER_NONE)
+        return;
+    counters_bytes(x->transfer.is_file ? COUNTERS_FILE : COUNTERS_NBD,
+                   x->transfer.operation == TRANSFER_READ ? COUNTERS_READ
+                                                          : COUNTERS_WRITTEN,
+                   bytes);
+    exchange_set_done(x, x->bytes);
+}
+
 int
 exchange_take_reader(struct exchange *x, struct error *err)
 {
     const struct limits *limits = &x->config->limits;
     const uint64_t key = limits->per_image ? image_key(&x->ticket->image) : 0;
 
-    return limits_take_reader(&x->hold, limits, key, err);
+    if (limits_take_reader(&x->hold, limits, key, err) == -1)
+        return -1;
+    exchange_begin_transfer(x, TRANSFER_READ);
+    return 0;
 }
 
 static int
@@ -120,7 +185,10 @@ lock_writer(struct exchange *x, bool shared, struct error *err)
 
     if (lock(x, shared, &key, err) == -1)
         return -1;
-    return limits_take_writer(&x->hold, &x->config->limits, key, err);
+    if (limits_take_writer(&x->hold, &x->config->limits, key, err) == -1)
+        return -1;
+    exchange_begin_transfer(x, TRANSFER_WRITE);
+    return 0;
 }
 
 int
@@ -160,6 +228,9 @@ exchange_own_blocks(struct exchange *x, uint64_t offset, uint64_t length,
 void
 exchange_release(struct exchange *x)
 {
+    if (x->is_shown)
+        transfer_end(x->slot);
+    x->is_shown = false;
     image_close(x->image);
     x->image = NULL;
     limits_release(&x->hold);
@@ -183,13 +254,13 @@ exchange_begin(struct exchange *x, const struct response *response)
 }
 
 int
-exchange_answer(struct exchange *x, struct response *response, const char *json,
+exchange_answer(struct exchange *x, struct response *response, const char *text,
                 struct error *err)
 {
     exchange_release(x);
     x->head_sent = true;
     x->status = response->status;
-    return response_send_json(x->io, response, json,
+    return response_send_text(x->io, response, text,
                               request_is_head(&x->request), err);
 }
 

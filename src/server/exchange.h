@@ -16,6 +16,8 @@
 #include "http/request.h"
 #include "http/response.h"
 #include "image/image.h"
+#include "server/request_id.h"
+#include "stats/transfer.h"
 #include "ticket/activity.h"
 #include "ticket/limits.h"
 
@@ -23,6 +25,7 @@ struct config;
 struct error;
 struct fcgi_io;
 struct json;
+struct route;
 struct ticket;
 
 struct exchange {
@@ -42,7 +45,15 @@ struct exchange {
 
     bool head_sent; /* nothing can be answered any more, only cut */
     int status;     /* that was answered */
-    uint64_t offset, bytes; /* of the image, for the log */
+
+    /* For the log and for who watches. */
+    char request_id[REQUEST_ID_SIZE];
+    const struct route *route;   /* NULL: none was found */
+    struct transfer transfer;    /* what it does; TRANSFER_NONE: nothing yet */
+    struct transfer_slot *slot;  /* where it is shown; NULL: nowhere */
+    bool is_shown;
+    bool was_open;               /* the image */
+    uint64_t bytes;              /* of the image that were moved */
 };
 
 #define EXCHANGE_TEXT_SIZE ((size_t)128 << 10)
@@ -73,13 +84,26 @@ int exchange_begin_part(struct exchange *x, struct error *err);
 int exchange_own_blocks(struct exchange *x, uint64_t offset, uint64_t length,
                         struct error *err);
 
+/* From here on it is a transfer that others can see, until exchange_release(). */
+void exchange_begin_transfer(struct exchange *x,
+                             enum transfer_operation operation);
+
+/* What it is about is known now, in bytes of the image. */
+void exchange_set_span(struct exchange *x, uint64_t offset, uint64_t total);
+
+/* So many bytes of the image were moved, further ones; so much of the span is
+ * done in all. */
+void exchange_moved(struct exchange *x, uint64_t bytes);
+void exchange_set_done(struct exchange *x, uint64_t done);
+
 /* Gives back image, lock and slot.  Called before the last byte of an answer
  * goes out, so that no client is refused because of its own last request. */
 void exchange_release(struct exchange *x);
 
-/* Releases, then answers.  A failure to send is ERROR_CLIENT_GONE. */
+/* Releases, then answers with a text, JSON if response names no type.  A failure
+ * to send is ERROR_CLIENT_GONE. */
 int exchange_answer(struct exchange *x, struct response *response,
-                    const char *json, struct error *err);
+                    const char *text, struct error *err);
 /* 200 and object, which it frees. */
 int exchange_answer_json(struct exchange *x, struct json *object,
                          struct error *err);

@@ -2,8 +2,8 @@
 /*
  * What each resource means in HTTP: one function a route, in handle_*.c.  Each
  * checks the request's form, takes what it needs (lock, slot, image), does it,
- * and answers; or fails, for serve.c to answer.  The ticket is there, and
- * route, permission and backend were checked.
+ * and answers; or fails, for serve.c to answer.  The ticket is there, if it is
+ * about one, and route, permission and backend were checked.
  */
 #ifndef SERVER_HANDLE_H
 #define SERVER_HANDLE_H
@@ -18,5 +18,10 @@ int handle_put(struct exchange *x, struct error *err);
 int handle_patch(struct exchange *x, struct error *err);
 int handle_extents(struct exchange *x, struct error *err); /* HEAD as well */
 int handle_flush(struct exchange *x, struct error *err);
+int handle_image_status(struct exchange *x, struct error *err);
+
+/* Without a ticket. */
+int handle_status(struct exchange *x, struct error *err);
+int handle_metrics(struct exchange *x, struct error *err);
 
 #endif

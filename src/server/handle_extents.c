@@ -118,18 +118,22 @@ handle_extents(struct exchange *x, struct error *err)
     struct extents extents;
     char id[LOG_ID_SIZE];
 
-    if (exchange_lock_shared(x, err) == -1 ||
-        exchange_open(x,
+    if (exchange_lock_shared(x, err) == -1)
+        return -1;
+    exchange_begin_transfer(x, TRANSFER_EXTENTS);
+    if (exchange_open(x,
                       listing.with_dirty ? IMAGE_USE_MAP_DIRTY : IMAGE_USE_MAP,
                       err) == -1)
         return -1;
     if (listing.with_dirty && !x->image->has_bitmap)
         log_warning("extents ticket=%s no dirty bitmap: all is dirty",
                     log_id(id, x->id));
+    exchange_set_span(x, 0, x->image->size);
     extents_init(&extents, x->image->size, emit, &listing);
     while (extents.position < x->image->size) {
         if (image_extents(x->image, &extents, err) == -1)
             return -1;
+        exchange_set_done(x, extents.position);
         if (request_is_head(&x->request)) {
             const struct response head = {.status = 200, .type = RESPONSE_JSON};
 

@@ -73,7 +73,7 @@ handle_get(struct exchange *x, struct error *err)
     }
     head.has_length = true;
     head.length = length;
-    x->offset = offset;
+    exchange_set_span(x, offset, length);
     if (is_head || length == 0) {
         exchange_release(x);
         return exchange_send_head(x, &head, err);
@@ -120,7 +120,7 @@ put_part(struct exchange *x, const struct content_range *range, uint64_t length,
         return error_range(err, x->image->size);
     if (exchange_own_blocks(x, range->first, length, err) == -1)
         return -1;
-    x->offset = range->first;
+    exchange_set_span(x, range->first, length);
     body_in_init(&body, x, length);
     return image_receive(x->image, range->first, length, &body.source, err);
 }
@@ -130,6 +130,7 @@ put_whole(struct exchange *x, uint64_t length, bool flush, struct error *err)
 {
     struct body_in body;
 
+    exchange_set_span(x, 0, length);
     body_in_init(&body, x, length);
     return image_replace(x->image, length, &body.source, flush, err);
 }

@@ -41,7 +41,7 @@ patch_bytes(struct exchange *x, struct error *err)
                          length, span);
     if (exchange_own_blocks(x, offset, length, err) == -1)
         return -1;
-    x->offset = offset;
+    exchange_set_span(x, offset, length);
     body_in_init(&body, x, length);
     if (image_receive(x->image, offset, length, &body.source, err) == -1)
         return -1;
@@ -66,10 +66,12 @@ patch_zero(struct exchange *x, const struct patch_command *zero,
     length = span_min(zero->length, x->image->size - zero->offset);
     if (exchange_own_blocks(x, zero->offset, length, err) == -1)
         return -1;
-    x->offset = zero->offset;
+    x->transfer.operation = TRANSFER_ZERO;
+    exchange_set_span(x, zero->offset, length);
     if (image_zero(x->image, zero->offset, length, err) == -1)
         return -1;
-    x->bytes = length;
+    x->bytes = length; /* none of them came from the client */
+    exchange_set_done(x, length);
     if (zero->flush && image_flush(x->image, err) == -1)
         return -1;
     return exchange_answer_ok(x, err);

@@ -16,15 +16,26 @@
 
 /* An Allow header lists a resource's methods in this order. */
 static const struct route routes[] = {
-    {"OPTIONS", NULL, false, false, NULL, handle_options},
-    {"GET", NULL, true, false, NULL, handle_get},
-    {"HEAD", NULL, true, false, NULL, handle_get},
-    {"PUT", NULL, true, true, NULL, handle_put},
-    {"PATCH", NULL, true, true, NO_PATCH, handle_patch},
-    {"GET", "extents", true, false, NO_EXTENTS, handle_extents},
-    {"HEAD", "extents", true, false, NO_EXTENTS, handle_extents},
-    {"POST", "flush", true, true, NULL, handle_flush},
+    {"OPTIONS", NULL, ROUTE_IMAGE, NULL, handle_options},
+    {"GET", NULL, ROUTE_IMAGE | ROUTE_TOKEN, NULL, handle_get},
+    {"HEAD", NULL, ROUTE_IMAGE | ROUTE_TOKEN, NULL, handle_get},
+    {"PUT", NULL, ROUTE_IMAGE | ROUTE_TOKEN | ROUTE_CHANGES, NULL, handle_put},
+    {"PATCH", NULL, ROUTE_IMAGE | ROUTE_TOKEN | ROUTE_CHANGES, NO_PATCH,
+     handle_patch},
+    {"GET", "extents", ROUTE_IMAGE | ROUTE_TOKEN, NO_EXTENTS, handle_extents},
+    {"HEAD", "extents", ROUTE_IMAGE | ROUTE_TOKEN, NO_EXTENTS, handle_extents},
+    {"POST", "flush", ROUTE_IMAGE | ROUTE_TOKEN | ROUTE_CHANGES, NULL,
+     handle_flush},
+    {"GET", "status", ROUTE_IMAGE | ROUTE_TOKEN | ROUTE_WATCHES, NULL,
+     handle_image_status},
+    {"HEAD", "status", ROUTE_IMAGE | ROUTE_TOKEN | ROUTE_WATCHES, NULL,
+     handle_image_status},
+    {"GET", "status", ROUTE_WATCHES, NULL, handle_status},
+    {"HEAD", "status", ROUTE_WATCHES, NULL, handle_status},
+    {"GET", "metrics", ROUTE_WATCHES, NULL, handle_metrics},
+    {"HEAD", "metrics", ROUTE_WATCHES, NULL, handle_metrics},
 };
+#define COUNT (sizeof(routes) / sizeof(routes[0]))
 
 bool
 route_is_image_path(const struct path *path)
@@ -34,7 +45,7 @@ route_is_image_path(const struct path *path)
 }
 
 bool
-route_is_server(const struct path *path, const char *method)
+route_is_star(const struct path *path, const char *method)
 {
     return path->count == 2 && path_segment_is(path, 1, "*") &&
            strcmp(method, "OPTIONS") == 0;
@@ -43,9 +54,21 @@ route_is_server(const struct path *path, const char *method)
 static bool
 is_resource(const struct route *route, const struct path *path)
 {
+    if ((route->flags & ROUTE_IMAGE) == 0)
+        return path->count == 1 && path_segment_is(path, 0, route->resource);
     if (route->resource == NULL)
         return path->count == 2;
     return path->count == 3 && path_segment_is(path, 2, route->resource);
+}
+
+bool
+route_is_server_path(const struct path *path)
+{
+    for (size_t i = 0; i < COUNT; i++)
+        if ((routes[i].flags & ROUTE_IMAGE) == 0 &&
+            is_resource(&routes[i], path))
+            return true;
+    return false;
 }
 
 int
@@ -55,7 +78,7 @@ route_find(const struct route **ret, const struct path *path,
     size_t used = 0;
 
     allow[0] = '\0';
-    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+    for (size_t i = 0; i < COUNT; i++) {
         const struct route *route = &routes[i];
 
         if (!is_resource(route, path))

@@ -11,12 +11,20 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "http/fcgi_io.h"
+#include "server/account.h"
 #include "server/config.h"
 #include "server/exchange.h"
 #include "server/handle.h"
 #include "server/route.h"
+#include "stats/backend_clock.h"
+#include "stats/scoreboard.h"
 #include "ticket/ticket.h"
 #include "ticket/ticket_dir.h"
+
+struct serve_times {
+    uint64_t took_us;    /* the whole request */
+    uint64_t backend_us; /* of it, waiting for the backend */
+};
 
 /* The second segment, if it may be an image id. */
 static int
@@ -61,12 +69,14 @@ static int
 check_permission(const struct exchange *x, const struct route *route,
                  struct error *err)
 {
-    if (route->needs_token &&
+    if ((route->flags & ROUTE_TOKEN) != 0 &&
         !ticket_accepts(x->ticket, request_token(&x->request)))
         return error_set(err, 401, "the ticket's bearer token is required");
-    if (route->changes && x->ticket->read_only)
+    if ((route->flags & ROUTE_CHANGES) == 0)
+        return 0;
+    if (x->ticket->read_only)
         return error_set(err, 403, "image is read-only");
-    if (route->changes && !ticket_can_write(x->ticket))
+    if (!ticket_can_write(x->ticket))
         return error_set(err, 403, "the ticket does not allow writing");
     return 0;
 }
@@ -78,17 +88,26 @@ run(struct exchange *x, char allow[ROUTE_ALLOW_SIZE], struct error *err)
 {
     const struct route *route;
 
+    if (route_is_server_path(&x->request.path)) {
+        if (route_find(&x->route, &x->request.path, x->request.method, allow,
+                       err) == -1)
+            return -1;
+        return x->route->handle(x, err);
+    }
     if (!route_is_image_path(&x->request.path))
         return error_set(err, 404, "not found");
-    if (route_is_server(&x->request.path, x->request.method))
+    if (route_is_star(&x->request.path, x->request.method))
         return handle_options_server(x, err);
     if (find_ticket(x, err) == -1 ||
-        route_find(&route, &x->request.path, x->request.method, allow, err) ==
-            -1 ||
-        check_permission(x, route, err) == -1)
+        route_find(&x->route, &x->request.path, x->request.method, allow,
+                   err) == -1)
+        return -1;
+    route = x->route;
+    if (check_permission(x, route, err) == -1)
         return -1;
     /* OPTIONS needs no token, but then does not keep the ticket either. */
-    if (ticket_accepts(x->ticket, request_token(&x->request)) &&
+    if ((route->flags & ROUTE_WATCHES) == 0 &&
+        ticket_accepts(x->ticket, request_token(&x->request)) &&
         activity_count(&x->activity, x->ticket, err) == -1)
         return -1;
     if (route->not_files != NULL && x->ticket->image.backend == IMAGE_FILE)
@@ -116,24 +135,41 @@ answer_error(struct exchange *x, const char *allow, const struct error *why,
     return rc;
 }
 
+/* The part of the image, as a Range header says it. */
+static const char *
+format_range(char ret[48], const struct transfer *transfer)
+{
+    if (transfer->total == 0 || transfer->total == TRANSFER_UNKNOWN)
+        return "-";
+    snprintf(ret, 48, "%" PRIu64 "-%" PRIu64, transfer->offset,
+             transfer->offset + transfer->total - 1);
+    return ret;
+}
+
+/* The one line of a request. */
 static void
-log_request(const struct exchange *x, const struct error *why, unsigned worker,
-            uint64_t start_us)
+log_request(const struct exchange *x, const struct error *why,
+            const struct serve_times *times, unsigned worker)
 {
     char method[64], id[LOG_ID_SIZE], cause[sizeof(why->text) + 32];
-    char escaped[sizeof(why->text)];
+    char escaped[sizeof(why->text)], client[128], range[48];
     const bool is_ours = why != NULL && why->status >= 500;
+    const char *resource = x->route != NULL ? x->route->resource : "-";
 
     cause[0] = '\0';
     if (why != NULL)
         snprintf(cause, sizeof(cause), " error=\"%s\"",
                  log_escape(escaped, sizeof(escaped), why->text));
-    log_line(is_ours ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
-             "%s ticket=%s status=%d offset=%" PRIu64 " bytes=%" PRIu64
-             " took_us=%" PRIu64 " worker=%u%s",
-             log_escape(method, sizeof(method), x->request.method),
-             log_id(id, x->id), x->status, x->offset, x->bytes,
-             clock_us() - start_us, worker, cause);
+    log_line(
+        is_ours ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
+        "method=%s ticket=%s status=%d resource=%s range=%s bytes=%" PRIu64
+        " took_us=%" PRIu64 " backend_us=%" PRIu64
+        " client=%s request=%s worker=%u%s",
+        log_word(method, sizeof(method), x->request.method), log_id(id, x->id),
+        x->status, resource != NULL ? resource : "image",
+        format_range(range, &x->transfer), x->bytes, times->took_us,
+        times->backend_us, log_word(client, sizeof(client), x->request.client),
+        x->request_id, worker, cause);
 }
 
 /* Answers a failure if that can still be done. */
@@ -155,7 +191,8 @@ end_failed(struct exchange *x, const char *allow, const struct error *why)
 enum serve_result
 serve(const struct serve_env *env, struct fcgi_io *io, char **variables)
 {
-    const uint64_t start_us = clock_us();
+    const uint64_t start_us = clock_us(), backend_us = backend_clock_us();
+    struct serve_times times;
     struct exchange x = {
         .config = env->config,
         .io = io,
@@ -164,6 +201,7 @@ serve(const struct serve_env *env, struct fcgi_io *io, char **variables)
                 .timeout_ms = (int)env->config->backend_timeout_s * 1000,
                 .client_fd = io->fd},
         .text = env->text,
+        .slot = scoreboard_slot(env->worker),
         .activity = {.fd = -1},
         .hold = {.fd = -1, .client_fd = io->fd},
     };
@@ -173,12 +211,16 @@ serve(const struct serve_env *env, struct fcgi_io *io, char **variables)
     bool failed;
 
     request_init(&x.request, variables);
+    request_id_init(x.request_id, x.request.id);
     failed = run(&x, allow, &why) == -1;
     exchange_release(&x);
     if (failed)
         result = end_failed(&x, allow, &why);
     activity_end(&x.activity);
-    log_request(&x, failed ? &why : NULL, env->worker, start_us);
+    times.took_us = clock_us() - start_us;
+    times.backend_us = backend_clock_us() - backend_us;
+    account_request(&x, failed ? &why : NULL, times.took_us);
+    log_request(&x, failed ? &why : NULL, &times, env->worker);
     if (result == SERVE_CUT)
         fcgi_io_cut(io); /* may wait for a slow client */
     ticket_free(x.ticket);

@@ -148,8 +148,8 @@ assert_unauthorized() {
     nbd_ticket $ID disk ",\"token\":\"$TOKEN\",\"ops\":[\"none\"]"
     http GET /images/$ID -H "$(bearer "$TOKEN")"
     assert_json_error 404 'unknown image_id'
-    has_line "$D/program.log" '^info: GET ticket=3f2a1b0c status=200 '
-    has_line "$D/program.log" '^info: GET ticket=3f2a1b0c status=401 '
+    has_line "$D/program.log" '^info: method=GET ticket=3f2a1b0c status=200 '
+    has_line "$D/program.log" '^info: method=GET ticket=3f2a1b0c status=401 '
     run ! grep -F -e "$TOKEN" -e "$ID" -r "$D/program.log" "$D/web"
 }
 

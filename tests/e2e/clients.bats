@@ -160,7 +160,7 @@ holds() { # FILE BYTES: so many are written, wherever
 # assert_continued IMAGE: it was read from somewhere in the middle on.
 assert_continued() {
     wait_for has_line "$D/program.log" \
-        "^info: GET ticket=$1 status=206 offset=[1-9]"
+        "^info: method=GET ticket=$1 status=206 resource=image range=[1-9]"
 }
 
 # assert_untouched: the interrupted copy has got nothing since.

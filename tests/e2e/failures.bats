@@ -183,7 +183,7 @@ start_torn() {
     nbd_ticket paused bad
     hold_reader slow /images/paused --max-time 60
     kill -9 "$(cat "$D/bad.pid")"
-    wait_for has_line "$D/program.log" '^error: GET ticket=paused '
+    wait_for has_line "$D/program.log" '^error: method=GET ticket=paused '
     # The client reads on when the program has given up, or after 8 s ...
     end=$((SECONDS + 8))
     until has_fds "$IDLE_FDS" || ((SECONDS > end)); do

@@ -31,7 +31,7 @@ teardown() {
 
 # last_line ROW: what the program logged of its last request.
 last_line() {
-    grep -E "^[a-z]+: [A-Z]+ ticket=${1:0:8} " "$D/program.log" | tail -n 1
+    grep -E "^[a-z]+: method=[A-Z]+ ticket=${1:0:8} " "$D/program.log" | tail -n 1
 }
 
 # leave ROW: the client that is stopped there leaves.

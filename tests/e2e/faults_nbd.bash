@@ -361,7 +361,7 @@ assert_failed() {
     fi
     wait_for has_logged "$image"
     has_logged "$image"
-    if ! [[ $logged =~ ^error:\ ${METHODS[$row]}\ ticket=$image\ status=$want_status\ .*\ error=\".*nbd\ $D/$server\.sock.*($want_cause) ]]; then
+    if ! [[ $logged =~ ^error:\ method=${METHODS[$row]}\ ticket=$image\ status=$want_status\ .*\ error=\".*nbd\ $D/$server\.sock.*($want_cause) ]]; then
         fail_with_answer "the log should tell ($want_cause): $logged"
     fi
 }

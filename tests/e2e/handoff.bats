@@ -37,7 +37,7 @@ teardown() {
 # The program has answered, but has not moved the bytes.
 assert_handed_over() { # STATUS
     wait_for has_line "$D/program.log" \
-        "^info: GET ticket=disk status=$1 .* bytes=0 "
+        "^info: method=GET ticket=disk status=$1 .* bytes=0 "
     : >"$D/program.log"
 }
 
@@ -209,7 +209,7 @@ END
     assert_status 200
     assert_body "$D/disk"
     wait_for has_line "$D/program.log" \
-        "^info: GET ticket=disk status=200 .* bytes=$SIZE "
+        "^info: method=GET ticket=disk status=200 .* bytes=$SIZE "
 }
 
 @test "GET: images over NBD are sent by the program" {

@@ -93,6 +93,6 @@ hostile() { # TABLE
     lines=$(grep -avcE '^(error|warning|info|debug): [ -~]*$' \
         "$D/program.log") || [ $? = 1 ]
     [ "$lines" = 0 ]
-    has_line "$D/program.log" '^info: PUT.x0a ticket=file '
+    has_line "$D/program.log" '^info: method=PUT.x0a ticket=file '
     run ! grep -aE '^[a-z]+: .{2000}' "$D/program.log"
 }

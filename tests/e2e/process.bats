@@ -285,7 +285,7 @@ threads() { # the program's; the thread sanitizer's own is the second
     [ $((SECONDS - before)) -le 3 ]
     # Only errors are logged, and that was one.
     run ! has_line "$D/program.log" '^(info|warning|debug)'
-    has_line "$D/program.log" '^error: GET ticket=image status=504 '
+    has_line "$D/program.log" '^error: method=GET ticket=image status=504 '
 }
 
 @test "an option wins over a variable that is wrong" {
@@ -318,7 +318,7 @@ threads() { # the program's; the thread sanitizer's own is the second
     [ -d "$D/run" ]
     [ ! -e "$D/run2" ]
     [ "$(threads | wc -l)" = 6 ]
-    has_line "$D/program.log" '^info: OPTIONS ticket=image status=200 '
+    has_line "$D/program.log" '^info: method=OPTIONS ticket=image status=200 '
 }
 
 @test "--workers: a single worker serves one request after the other" {
@@ -521,7 +521,7 @@ assert_finishes() {
     [ "$http_status" -ge 500 ]
     qemu-img compare -q -f raw -F raw "$D/new" "$(nbd disk)"
     # Two requests were served after the web server's start.
-    [ "$(grep -cE '^(info|error): (GET|PUT) ticket=(image|target)' \
+    [ "$(grep -cE '^(info|error): method=(GET|PUT) ticket=(image|target)' \
         "$D/program.log")" = 2 ]
 }
 
@@ -651,7 +651,7 @@ has_connected() { # to the backend that says nothing
 # --- the log ----------------------------------------------------------------
 
 request_lines() {
-    grep -cE '^[a-z]+: [A-Z]+ ticket=' "$D/program.log" || [ $? = 1 ]
+    grep -cE '^[a-z]+: method=[A-Z]+ ticket=' "$D/program.log" || [ $? = 1 ]
 }
 
 start_logged() { # LEVEL
@@ -680,15 +680,19 @@ start_logged() { # LEVEL
     http DELETE /images/image-0123456789
     [ $(($(request_lines) - before)) = 10 ]
     tail -n 10 "$D/program.log" >"$D/lines"
-    [ "$(grep -cE "^info: [A-Z]+ ticket=[^ ]* status=$number offset=$number \
-bytes=$number took_us=$number worker=$number( error=\"[^\"]*\")?\$" \
+    [ "$(grep -cE "^info: method=[A-Z]+ ticket=[^ ]+ status=$number resource=[a-z-]+ \
+range=($number-$number|-) bytes=$number took_us=$number backend_us=$number \
+client=[^ ]+ request=[0-9a-zA-Z._-]+ worker=$number( error=\"[^\"]*\")?\$" \
         "$D/lines")" = 10 ]
-    has_line "$D/lines" '^info: GET ticket=image-01 status=200 offset=0 bytes=1000 '
-    has_line "$D/lines" '^info: GET ticket=image-01 status=206 offset=100 bytes=100 '
-    has_line "$D/lines" '^info: GET ticket=image-01 status=400 .* error="invalid Range header"$'
-    has_line "$D/lines" '^info: PUT ticket=image-01 status=200 offset=0 bytes=1000 '
-    has_line "$D/lines" '^info: GET ticket=unknown status=404 '
-    has_line "$D/lines" '^info: DELETE ticket=image-01 status=405 '
+    has_line "$D/lines" '^info: method=GET ticket=image-01 status=200 resource=image range=0-999 bytes=1000 '
+    has_line "$D/lines" '^info: method=GET ticket=image-01 status=206 resource=image range=100-199 bytes=100 '
+    has_line "$D/lines" '^info: method=GET ticket=image-01 status=400 .* error="invalid Range header"$'
+    has_line "$D/lines" '^info: method=PUT ticket=image-01 status=200 resource=image range=0-999 bytes=1000 '
+    has_line "$D/lines" '^info: method=POST ticket=image-01 status=200 resource=flush range=- bytes=0 '
+    has_line "$D/lines" '^info: method=GET ticket=unknown status=404 '
+    has_line "$D/lines" '^info: method=DELETE ticket=image-01 status=405 '
+    # Each has a name of its own.
+    [ "$(grep -oE ' request=[^ ]+' "$D/lines" | sort -u | wc -l)" = 10 ]
 }
 
 @test "log: a request that fails in the backend has one error line with its cause" {
@@ -699,7 +703,7 @@ bytes=$number took_us=$number worker=$number( error=\"[^\"]*\")?\$" \
     assert_json_error 500 'backend error'
     [ $(($(request_lines) - before)) = 1 ]
     tail -n 1 "$D/program.log" >"$D/lines"
-    has_line "$D/lines" '^error: GET ticket=image status=500 .* error=".*nowhere.*No such file or directory"$'
+    has_line "$D/lines" '^error: method=GET ticket=image status=500 .* error=".*nowhere.*No such file or directory"$'
 }
 
 @test "log: no ticket id is ever logged beyond its eighth character" {
@@ -731,11 +735,11 @@ bytes=$number took_us=$number worker=$number( error=\"[^\"]*\")?\$" \
     fcgi GET /images/image-0123456789 HTTP_RANGE=$'bytes=\r\n1' </dev/null
     [ "$(wc -l <"$D/program.log")" = $((before + 5)) ]
     run ! grep -P '[^\x20-\x7e]' "$D/program.log"
-    has_line "$D/program.log" '^info: GE\\x0aT ticket=image-01 status=405 '
+    has_line "$D/program.log" '^info: method=GE\\x0aT ticket=image-01 status=405 '
     # Eight characters, none of them broken off.
     fcgi GET '/images/abcdefg"tail' </dev/null
     tail -n 1 "$D/program.log" >"$D/lines"
-    has_line "$D/lines" '^info: GET ticket=abcdefg(\\x22)? status=404 '
+    has_line "$D/lines" '^info: method=GET ticket=abcdefg(\\x22)? status=404 '
 }
 
 @test "log: escaped names of tickets in warnings, too" {
@@ -760,9 +764,9 @@ has_lines() { # COUNT: the log, which is written after the answer
     start_nbdkit disk memory 1M
     nbd_ticket disk disk
     before=$(wc -l <"$D/program.log")
-    json /images/disk $'{"op":\n\x1b[31m"\nerror: PUT ticket=forged'
+    json /images/disk $'{"op":\n\x1b[31m"\nerror: method=PUT ticket=forged'
     assert_json_error_like 400 'invalid JSON: '
-    json /images/disk $'{"op":"\\u000aerror: PUT ticket=forged status=500"}'
+    json /images/disk $'{"op":"\\u000aerror: method=PUT ticket=forged status=500"}'
     assert_status 400
     wait_for has_lines $((before + 2))
     run ! has_line "$D/program.log" '^error'
@@ -829,9 +833,9 @@ END
     http GET /images/image-0123456789
     assert_json_error 500 'backend error'
     wait_for has_line "$D/syslog.lines" \
-        'imageio-fcgi\[[0-9]+\]: GET ticket=image-01 status=500 '
+        'imageio-fcgi\[[0-9]+\]: method=GET ticket=image-01 status=500 '
     # <27> is a daemon's error.
-    has_line "$D/syslog.lines" '<27>.*GET ticket=image-01 status=500 '
+    has_line "$D/syslog.lines" '<27>.*method=GET ticket=image-01 status=500 '
     kill -TERM "$PID"
     assert_ended_with 0
     [ ! -s "$D/program.log" ]

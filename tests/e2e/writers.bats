@@ -293,7 +293,7 @@ has_more_writes() { # NAME OFFSET COUNT
         wait_for is_waiting
         http_kill left
         wait_for -t 5 has_line "$D/program.log" \
-            '^info: GET ticket=a status=499 .*the client has gone while it waited'
+            '^info: method=GET ticket=a status=499 .*the client has gone while it waited'
         release r
     else
         http_kill left
