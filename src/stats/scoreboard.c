@@ -22,6 +22,10 @@
 #define NAME "scoreboard-1"
 #define NOBODY SCOREBOARD_PROCESSES
 
+/* The bytes that are locks: whose an area is, and, once it has been made, that
+ * it can be looked at. */
+#define SHOWN(index) (SCOREBOARD_PROCESSES + (index))
+
 struct area {
     _Atomic uint64_t start_ms;
     _Atomic uint64_t workers, max_readers, max_writers, per_image;
@@ -71,25 +75,38 @@ byte_of(unsigned index, short type)
     };
 }
 
+/* 1: the byte is ours; 0: somebody has it; -1: err. */
+static int
+try_lock(const struct scoreboard *board, unsigned index, const char *path,
+         struct error *err)
+{
+    struct flock lock = byte_of(index, F_WRLCK);
+
+    if (fcntl(board->fd, F_OFD_SETLK, &lock) == 0)
+        return 1;
+    if (errno == EAGAIN || errno == EACCES)
+        return 0;
+    return error_errno(err, 500, "lock byte %u of %s", index, path);
+}
+
 /* The first area that nobody holds. */
 static int
 take_area(struct scoreboard *board, const char *path, struct error *err)
 {
     for (unsigned i = 0; i < SCOREBOARD_PROCESSES; i++) {
-        struct flock lock = byte_of(i, F_WRLCK);
+        const int rc = try_lock(board, i, path, err);
 
-        if (fcntl(board->fd, F_OFD_SETLK, &lock) == 0) {
+        if (rc == 1)
             board->mine = i;
-            return 0;
-        }
-        if (errno != EAGAIN && errno != EACCES)
-            return error_errno(err, 500, "lock byte %u of %s", i, path);
+        if (rc != 0)
+            return rc == 1 ? 0 : -1;
     }
     return error_set(err, 500, "%s: %d processes are there already", path,
                      SCOREBOARD_PROCESSES);
 }
 
-/* The memory is made now: later a full file system would be a signal. */
+/* The memory is made now: later a full file system would be a signal, in
+ * whoever looks first. */
 static int
 allocate(const struct scoreboard *board, const char *path, unsigned workers,
          struct error *err)
@@ -111,7 +128,6 @@ allocate(const struct scoreboard *board, const char *path, unsigned workers,
 static void
 clear(struct area *area, const struct scoreboard_process *process)
 {
-    atomic_store(&area->workers, 0);
     for (unsigned i = 0; i < process->workers; i++)
         transfer_end(&area->slots[i]);
     atomic_store(&area->start_ms, clock_wall_ms());
@@ -151,6 +167,8 @@ scoreboard_join(const char *run_dir, const struct scoreboard_process *process,
         map(&own, path, PROT_READ | PROT_WRITE, err) == -1)
         goto out;
     clear(&own.layout->areas[own.mine], process);
+    if (try_lock(&own, SHOWN(own.mine), path, err) == -1)
+        goto out;
     counters_use(&own.layout->counters);
     rc = 0;
 out:
@@ -212,11 +230,11 @@ scoreboard_close(struct scoreboard *board)
     free(board);
 }
 
-/* Does a process that lives hold the area?  Our own lock is not shown to us. */
+/* Does a process that lives show the area?  Our own lock is not told to us. */
 static bool
-is_held(const struct scoreboard *board, unsigned index)
+is_shown(const struct scoreboard *board, unsigned index)
 {
-    struct flock lock = byte_of(index, F_WRLCK);
+    struct flock lock = byte_of(SHOWN(index), F_WRLCK);
 
     return index == board->mine || (fcntl(board->fd, F_OFD_GETLK, &lock) == 0 &&
                                     lock.l_type != F_UNLCK);
@@ -256,11 +274,10 @@ scoreboard_look(const struct scoreboard *board, struct scoreboard_summary *ret,
         const struct area *area = &board->layout->areas[i];
         unsigned workers;
 
-        if (!is_held(board, i))
+        if (!is_shown(board, i))
             continue;
-        /* 0: it has just begun. */
         workers = (unsigned)atomic_load(&area->workers);
-        if (workers == 0 || workers > SCOREBOARD_WORKERS)
+        if (workers > SCOREBOARD_WORKERS)
             continue;
         add_process(ret, area, &youngest_ms);
         for (unsigned w = 0; w < workers; w++) {
