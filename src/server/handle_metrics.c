@@ -18,6 +18,13 @@
 #define TYPE "text/plain; version=0.0.4; charset=utf-8"
 #define NO_STORE "Cache-Control: no-store"
 
+/* A label, and all that it can be. */
+struct label {
+    const char *name;
+    const char *const *values;
+    size_t count;
+};
+
 static void
 head(FILE *out, const char *name, const char *type, const char *help)
 {
@@ -31,15 +38,15 @@ gauge(FILE *out, const char *name, const char *help, uint64_t value)
     fprintf(out, "%s %" PRIu64 "\n", name, value);
 }
 
-/* A line for each name. */
+/* A line for each value of the label. */
 static void
-counter(FILE *out, const char *name, const char *help, const char *label,
-        const char *const *names, const _Atomic uint64_t *values, size_t count)
+counter(FILE *out, const char *name, const char *help,
+        const struct label *label, const _Atomic uint64_t *counts)
 {
     head(out, name, "counter", help);
-    for (size_t i = 0; i < count; i++)
-        fprintf(out, "%s{%s=\"%s\"} %" PRIu64 "\n", name, label, names[i],
-                atomic_load(&values[i]));
+    for (size_t i = 0; i < label->count; i++)
+        fprintf(out, "%s{%s=\"%s\"} %" PRIu64 "\n", name, label->name,
+                label->values[i], atomic_load(&counts[i]));
 }
 
 /* Those that never came are left out. */
@@ -104,12 +111,12 @@ histogram(FILE *out, const char *name, const char *label, const char *value,
 }
 
 static void
-histograms(FILE *out, const char *name, const char *help, const char *label,
-           const char *const *values, const struct histogram *h, size_t count)
+histograms(FILE *out, const char *name, const char *help,
+           const struct label *label, const struct histogram *h)
 {
     head(out, name, "histogram", help);
-    for (size_t i = 0; i < count; i++)
-        histogram(out, name, label, values[i], &h[i]);
+    for (size_t i = 0; i < label->count; i++)
+        histogram(out, name, label->name, label->values[i], &h[i]);
 }
 
 static void
@@ -134,6 +141,12 @@ now(FILE *out, const struct limits *limits)
 static void
 write_all(FILE *out, const struct config *config)
 {
+    const struct label reasons = {"reason", counters_refusals,
+                                  COUNTERS_REFUSALS};
+    const struct label kinds = {"kind", counters_failures, COUNTERS_FAILURES};
+    const struct label methods = {"method", counters_methods, COUNTERS_METHODS};
+    const struct label commands = {"command", counters_commands,
+                                   COUNTERS_COMMANDS};
     const struct counters *c = counters();
 
     head(out, "imageio_build_info", "gauge", "The version that answers.");
@@ -144,20 +157,19 @@ write_all(FILE *out, const struct config *config)
     counter(out, "imageio_refusals_total",
             "Requests refused, by reason: clients may come again or ask "
             "otherwise.",
-            "reason", counters_refusals, c->refusals, COUNTERS_REFUSALS);
+            &reasons, c->refusals);
     counter(out, "imageio_backend_errors_total",
-            "Requests that failed on this side, by what failed.", "kind",
-            counters_failures, c->failures, COUNTERS_FAILURES);
+            "Requests that failed on this side, by what failed.", &kinds,
+            c->failures);
     head(out, "imageio_cut_responses_total", "counter",
          "Answers that began and could not be completed.");
     fprintf(out, "imageio_cut_responses_total %" PRIu64 "\n",
             atomic_load(&c->cuts));
     histograms(out, "imageio_request_duration_seconds",
-               "From a request's head to the end of its answer.", "method",
-               counters_methods, c->took, COUNTERS_METHODS);
+               "From a request's head to the end of its answer.", &methods,
+               c->took);
     histograms(out, "imageio_nbd_command_duration_seconds",
-               "From an NBD command to its reply.", "command",
-               counters_commands, c->commands, COUNTERS_COMMANDS);
+               "From an NBD command to its reply.", &commands, c->commands);
 }
 
 int

@@ -19,15 +19,13 @@ static uint64_t
 make(void)
 {
     static _Atomic uint64_t count;
-    const struct {
-        uint64_t number, now_us, pid;
-    } seed = {
+    const uint64_t seed[] = {
         atomic_fetch_add_explicit(&count, 1, memory_order_relaxed),
         clock_us(),
         (uint64_t)getpid(),
     };
 
-    return hash_bytes(HASH_START, &seed, sizeof(seed));
+    return hash_bytes(HASH_START, seed, sizeof(seed));
 }
 
 void

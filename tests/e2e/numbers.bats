@@ -191,7 +191,7 @@ is_unknown() { # PATH
         backend_errors_total cut_responses_total request_duration_seconds \
         nbd_command_duration_seconds; do
         has_line "$http_body" "^# TYPE imageio_$name (gauge|counter|histogram)\$"
-        has_line "$http_body" "^imageio_$name[_{ ]"
+        has_line "$http_body" "^imageio_${name}[_{ ]"
     done
     has_line "$http_body" \
         "^imageio_build_info\{version=\"$("$PROGRAM" --version | cut -d ' ' -f 2)\"\} 1\$"

@@ -7,7 +7,6 @@ load common
 teardown() {
     local failed=0
 
-    unset WEB_SED
     stop_backends || failed=1
     # A program that still runs there is ended below, and does not keep it.
     if [ -e "$D/small.mounted" ]; then
@@ -83,12 +82,11 @@ start_large() {
 
     # The clients of these tests come by a Unix socket, which counts as this
     # host: until the example no longer says so.
-    case $WEB in
-    nginx) WEB_SED='/allow unix:;/d' ;;
-    lighttpd) WEB_SED='s/|\/|\$)"/)"/' ;;
-    esac
-    export WEB_SED
-    start_service
+    if [ "$WEB" = nginx ]; then
+        WEB_SED='/allow unix:;/d' start_service
+    else
+        WEB_SED='s/|\/|\$)"/)"/' start_service
+    fi
     for path in /status /metrics; do
         http GET $path
         assert_status 403

@@ -17,6 +17,7 @@
 #include "unit.h"
 
 #define WORKERS 3
+#define SEEN_SIZE 1024
 
 static char dir[] = "/tmp/scoreboard.XXXXXX";
 
@@ -100,8 +101,8 @@ note(void *opaque, const struct transfer *transfer)
 {
     char *seen = opaque;
 
-    strcat(seen, transfer->id);
-    strcat(seen, " ");
+    snprintf(seen + strlen(seen), SEEN_SIZE - strlen(seen), "%s ",
+             transfer->id);
     assert_int_equal(transfer->done, 500);
     assert_int_equal(transfer->total, 1000);
     assert_string_equal(transfer->client, "192.0.2.1");
@@ -109,7 +110,7 @@ note(void *opaque, const struct transfer *transfer)
 }
 
 static struct scoreboard_summary
-look(char seen[1024])
+look(char seen[SEEN_SIZE])
 {
     struct scoreboard_summary summary;
     struct scoreboard *board;
@@ -128,7 +129,7 @@ what_others_do_is_seen_until_they_end_in_whatever_way(void **state)
     struct scoreboard_summary summary;
     struct scoreboard *board;
     struct error err;
-    char seen[1024];
+    char seen[SEEN_SIZE];
     pid_t first, second;
 
     (void)state;
@@ -148,7 +149,7 @@ what_others_do_is_seen_until_they_end_in_whatever_way(void **state)
     assert_int_equal(summary.processes, 1);
     /* Whoever takes the place shows nothing that was left there. */
     first = start_process("third");
-    summary = look(seen);
+    look(seen);
     assert_string_equal(seen, "third second-i ");
     end_process(first);
     end_process(second);
@@ -164,7 +165,7 @@ there_is_a_place_for_so_many_processes_and_no_more(void **state)
     const struct scoreboard_process process = {.workers = 1};
     pid_t pids[SCOREBOARD_PROCESSES];
     struct error err;
-    char seen[1024];
+    char seen[SEEN_SIZE];
 
     (void)state;
     for (size_t i = 0; i < SCOREBOARD_PROCESSES; i++)
