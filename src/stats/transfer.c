@@ -9,6 +9,7 @@
 #include "base/hash.h"
 
 #define MARK_US 1000000
+#define STILL_US (2 * MARK_US) /* without progress: it stands still */
 #define TRIES 100 /* at a slot whose writer may have died in the middle */
 
 const char *const transfer_operations[TRANSFER_OPERATIONS] = {
@@ -70,6 +71,7 @@ transfer_begin(struct transfer_slot *slot, const struct transfer *transfer)
         return;
     change(slot);
     put(&slot->done, 0);
+    put(&slot->done_us, now_us);
     put(&slot->older_us, now_us);
     put(&slot->older_done, 0);
     put(&slot->newer_us, now_us);
@@ -97,6 +99,7 @@ transfer_progress(struct transfer_slot *slot, uint64_t done)
         return;
     now_us = clock_us();
     put(&slot->done, done);
+    put(&slot->done_us, now_us);
     if (now_us - get(&slot->newer_us) < MARK_US)
         return;
     change(slot);
@@ -115,14 +118,15 @@ transfer_end(struct transfer_slot *slot)
     transfer_update(slot, &none);
 }
 
-/* One that stands still has had no mark for long, and its rate falls. */
 static void
-find_rate(struct transfer *transfer, uint64_t since_us, uint64_t since_done)
+find_rate(struct transfer *transfer, uint64_t done_us, uint64_t since_us,
+          uint64_t since_done)
 {
     const uint64_t now_us = clock_us();
 
     transfer->rate = 0;
-    if (now_us > since_us && transfer->done > since_done)
+    if (now_us > since_us && now_us < done_us + STILL_US &&
+        transfer->done > since_done)
         transfer->rate = (uint64_t)((double)(transfer->done - since_done) *
                                     1e6 / (double)(now_us - since_us));
 }
@@ -133,20 +137,21 @@ transfer_read(struct transfer *ret, const struct transfer_slot *slot)
     for (int i = 0; i < TRIES; i++) {
         const uint64_t version = get(&slot->version);
         uint64_t words[TRANSFER_WORDS];
-        uint64_t older_us, older_done, done;
+        uint64_t older_us, older_done, done, done_us;
 
         for (size_t w = 0; w < TRANSFER_WORDS; w++)
             words[w] = get(&slot->words[w]);
         older_us = get(&slot->older_us);
         older_done = get(&slot->older_done);
         done = get(&slot->done);
+        done_us = get(&slot->done_us);
         if (version % 2 != 0 || get(&slot->version) != version)
             continue;
         memcpy(ret, words, sizeof(*ret));
         if (ret->operation == TRANSFER_NONE)
             return false;
         ret->done = done;
-        find_rate(ret, older_us, older_done);
+        find_rate(ret, done_us, older_us, older_done);
         return true;
     }
     return false;

@@ -40,7 +40,8 @@ struct transfer {
     uint64_t start_ms;               /* Unix time */
     uint64_t offset, total;          /* bytes of the image */
     uint64_t done;                   /* bytes, of total */
-    uint64_t rate;                   /* bytes a second, lately */
+    uint64_t rate;                   /* bytes a second, lately; 0: nothing has
+                                        moved for two seconds */
 };
 
 uint64_t transfer_hash(const char *id);
@@ -50,7 +51,7 @@ uint64_t transfer_hash(const char *id);
 /* Zeroes: free. */
 struct transfer_slot {
     _Atomic uint64_t version; /* odd while it is being changed */
-    _Atomic uint64_t done;
+    _Atomic uint64_t done, done_us; /* how much, and since when (clock_us()) */
     /* What was done, and when (clock_us()): one to two seconds ago, and zero to
      * one. */
     _Atomic uint64_t older_us, older_done, newer_us, newer_done;

@@ -83,14 +83,25 @@ assert_grew() {
         '["id","request","method","operation","backend","offset","total","done","rate","start_ms","client"]' ]
     jq -e '.now_ms as $now | .transfers[0] |
         .done < .total and .start_ms <= $now' "$http_body"
-    # It stands still: the rate goes down to nothing, the rest stays.
-    wait_for shows '.transfers[0].rate < 1000000'
+    # It stands still.
+    wait_for shows '.transfers[0].rate == 0'
     request=$(jq -r '.transfers[0].request' "$http_body")
     release r
     assert_status 206
     wait_for shows '.transfers == [] and .readers == 0'
     # The log calls it the same.
     has_line "$D/program.log" "^info: method=GET ticket=large-im .* bytes=200000000 .* request=$request "
+}
+
+@test "GET /status: progress and rate of a transfer that goes on" {
+    local done
+
+    http_start r GET /images/large-image-0001 --limit-rate 20M
+    wait_for shows '.transfers[0] | .rate > 0 and .done > 0 and .done < .total'
+    done=$(jq '.transfers[0].done' "$http_body")
+    wait_for shows ".transfers[0] | .done > $done and .rate > 0"
+    http_kill r
+    wait_for shows '.transfers == []'
 }
 
 @test "GET /status: a writer is seen, with what has arrived" {
@@ -124,7 +135,10 @@ assert_grew() {
     nbd_ticket mute mute
     http_start flush POST /images/mute/flush -d ''
     wait_for shows '.transfers[0] | .operation == "flush" and .total == null and .done == 0'
-    http_kill flush
+    # Its end is that of the request.
+    stop mute
+    http_wait flush
+    assert_status 500
     wait_for shows '.transfers == []'
 }
 
@@ -326,4 +340,34 @@ is_unknown() { # PATH
     wait_for has_line "$D/program.log" ' client=192.0.2.7 request=abc-1.2_X '
     fcgi GET /images/a REMOTE_ADDR='1 2"3' REQUEST_ID='a b' </dev/null
     wait_for has_line "$D/program.log" ' client=1\\x202\\x223 request=[0-9a-f]{16} '
+}
+
+# logged KEY ID: of the last line of a request for that ticket.
+logged() {
+    grep -E "^[a-z]+: method=[A-Z]+ ticket=$2 " "$D/program.log" |
+        tail -n 1 | grep -oE " $1=[0-9]+" | cut -d = -f 2
+}
+
+@test "log: backend_us is what the backend took, not what a slow client did" {
+    start_nbdkit slow --filter=delay file "$D/new" delay-read=700ms
+    nbd_ticket slow slow
+    http GET /images/slow -r 0-99
+    assert_status 206
+    wait_for has_line "$D/program.log" '^info: method=GET ticket=slow '
+    [ "$(logged backend_us slow)" -ge 700000 ]
+    [ "$(logged took_us slow)" -ge "$(logged backend_us slow)" ]
+    hold_reader r /images/large-image-0001
+    wait_for shows '.transfers | length == 1 and .[0].done > 0'
+    # For two seconds it takes nothing.
+    wait_for shows '.transfers[0].rate == 0'
+    wait_for shows '.now_ms - .transfers[0].start_ms > 3000'
+    release r
+    wait_for shows '.transfers == []'
+    [ "$(($(logged took_us large-im) - $(logged backend_us large-im)))" -gt 2000000 ]
+    # A file: its calls.
+    put '/images/file?flush=y' "$D/new"
+    assert_status 200
+    wait_for has_line "$D/program.log" '^info: method=PUT ticket=file '
+    [ "$(logged backend_us file)" -gt 0 ]
+    [ "$(logged backend_us file)" -le "$(logged took_us file)" ]
 }
