@@ -230,7 +230,8 @@ start(struct pool **ret, const struct settings *settings,
         return error_errno(err, 500, "start %u workers",
                            settings->config.workers);
     if ((has_sandbox(settings) && sandbox_filter(sandbox, err) == -1) ||
-        (pool_serve(pool) == -1 && error_errno(err, 500, "serve") == -1)) {
+        (pool_serve(pool) == -1 &&
+         error_errno(err, 500, "take requests from descriptor 0") == -1)) {
         pool_stop(pool);
         pool_free(pool);
         return -1;
@@ -266,7 +267,7 @@ main(int argc, char **argv)
     }
     if (fill_standard_fds() == -1 || (signal_fd = open_signals()) == -1 ||
         wait_init() == -1 || nbd_pool_init(settings.nbd_idle_s) == -1) {
-        fprintf(stderr, "imageio-fcgi: %m\n");
+        fprintf(stderr, "imageio-fcgi: prepare signals and timers: %m\n");
         return EXIT_FAILURE;
     }
     raise_fd_limit();

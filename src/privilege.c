@@ -83,7 +83,10 @@ privilege_drop(const char *name, const char *run_dir, struct error *err)
     if (user.passwd.pw_uid == geteuid())
         return 0;
     if (!is_root)
-        return error_set(err, 500, "only root can serve as user %s", name);
+        return error_set(err, 500,
+                         "only root can serve as user %s: leave --user out, or "
+                         "start it as root",
+                         name);
     if (make_run_dir(run_dir, &user.passwd, err) == -1)
         return -1;
     return become(&user.passwd, err);

@@ -195,7 +195,7 @@ sandbox_filter(const struct sandbox *sandbox, struct error *err)
     seccomp_release(filter);
     if (rc < 0) {
         errno = -rc;
-        return error_errno(err, 500, "seccomp");
+        return error_errno(err, 500, "seccomp: load the filter");
     }
     log_info("sandbox seccomp=1");
     return 0;
@@ -237,7 +237,7 @@ allow_folder(int rules, const char *path, uint64_t access, struct error *err)
         return error_errno(err, 500, "landlock: open folder %s", path);
     rc = allow_below(rules, fd, access);
     if (rc == -1)
-        error_errno(err, 500, "landlock: folder %s", path);
+        error_errno(err, 500, "landlock: allow folder %s", path);
     close(fd);
     return rc;
 }
@@ -254,7 +254,8 @@ allow_folders(int rules, const struct sandbox *sandbox, uint64_t known,
         return -1;
     for (size_t i = 0; (folder = image_root_fd(i)) != -1; i++)
         if (allow_below(rules, folder, WRITE & known) == -1)
-            return error_errno(err, 500, "landlock: image root %zu", i);
+            return error_errno(
+                err, 500, "landlock: allow folder %zu of --image-root", i + 1);
     for (size_t i = 0; sandbox->with_network && i < COUNT(network_folders); i++)
         allow_folder(rules, network_folders[i], READ, &ignored);
     return 0;
@@ -276,10 +277,10 @@ restrict_files(const struct sandbox *sandbox, struct error *err)
         attr.handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
     rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
     if (rules == -1)
-        return error_errno(err, 500, "landlock");
+        return error_errno(err, 500, "landlock: make rules");
     rc = allow_folders(rules, sandbox, attr.handled_access_fs, err);
     if (rc == 0 && syscall(SYS_landlock_restrict_self, rules, 0) == -1)
-        rc = error_errno(err, 500, "landlock");
+        rc = error_errno(err, 500, "landlock: restrict the process");
     close(rules);
     return rc == -1 ? -1 : version;
 }
@@ -291,7 +292,7 @@ sandbox_restrict(const struct sandbox *sandbox, struct error *err)
 
     tzset(); /* reads /etc/localtime, which syslog(3) would do later */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
-        return error_errno(err, 500, "no_new_privs");
+        return error_errno(err, 500, "set no_new_privs");
     if (!image_root_is_set())
         return 0;
     version = restrict_files(sandbox, err);

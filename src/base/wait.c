@@ -41,7 +41,7 @@ wait_fds(struct pollfd *fds, unsigned count, int timeout_ms, struct error *err)
     all[count] = (struct pollfd){.fd = cut_fd, .events = POLLIN};
     while ((ready = poll(all, count + 1, left_ms)) == -1) {
         if (errno != EINTR)
-            return error_errno(err, 500, "poll");
+            return error_errno(err, 500, "wait for bytes");
         if (timeout_ms != WAIT_FOREVER) {
             const uint64_t spent_ms = (clock_us() - start_us) / 1000;
 

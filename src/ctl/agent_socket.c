@@ -209,7 +209,7 @@ open_signals(struct error *err)
              ? signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)
              : -1;
     if (fd == -1)
-        return error_errno(err, 500, "open signals");
+        return error_errno(err, 500, "prepare signals");
     return fd;
 }
 
@@ -238,7 +238,7 @@ agent_socket_serve(struct agent *agent, const char *path, struct error *err)
     int rc = -1;
 
     if (server == NULL)
-        return error_errno(err, 500, "serve");
+        return error_errno(err, 500, "memory for clients");
     server->agent = agent;
     server->sweep_us = clock_us() + SWEEP_SECONDS * US_A_SECOND;
     for (size_t i = 0; i < CLIENTS_MAX; i++)

@@ -68,7 +68,7 @@ load(struct ticket_entry *ret, const struct ticket_store *store, const char *id,
     int rc;
 
     if (entry.id == NULL)
-        return error_errno(err, 500, "look at a ticket");
+        return error_errno(err, 500, "memory for a ticket");
     rc = look(&entry, store, err);
     if (rc == 1)
         *ret = entry;
@@ -114,7 +114,7 @@ append(struct ticket_entry **entries, size_t *count,
         void *more = reallocarray(*entries, room, sizeof(*entry));
 
         if (more == NULL)
-            return error_errno(err, 500, "list tickets");
+            return error_errno(err, 500, "memory for a list of tickets");
         *entries = more;
     }
     (*entries)[(*count)++] = *entry;

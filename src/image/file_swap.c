@@ -291,7 +291,7 @@ file_swap_open(struct file_swap *swap, const char *path, uint64_t length,
 
     *swap = (struct file_swap){.dir_fd = -1, .fd = -1, .path = path};
     if (file_swap_resolve(path, &folder, &swap->name) == -1) {
-        error_errno(err, 500, "find %s", path);
+        error_errno(err, 500, "find the folder of %s", path);
         goto out;
     }
     swap->dir_fd = image_root_open(folder, O_RDONLY | O_DIRECTORY);
@@ -300,8 +300,8 @@ file_swap_open(struct file_swap *swap, const char *path, uint64_t length,
         goto out;
     }
     if (make_file(swap) == -1) {
-        error_errno(err, error_status_of_errno(errno), "new file in %s",
-                    folder);
+        error_errno(err, error_status_of_errno(errno),
+                    "make a new file in %s as uid %u", folder, geteuid());
         goto out;
     }
     if (copy_metadata(swap, err) == -1 || reserve(swap, length, err) == -1)

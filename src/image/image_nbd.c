@@ -65,7 +65,8 @@ examine(struct image_nbd *self, struct error *err)
     /* The tail of such an export can be neither read nor written. */
     if (ring->chunk == 0 || im->size % im->block != 0)
         return error_set(err, 500,
-                         "nbd %s: %" PRId64 " bytes in blocks of %" PRId64,
+                         "nbd %s: %" PRId64 " bytes in blocks of %" PRId64
+                         ": the last one is not whole, or they are too large",
                          conn->server, size, block);
     im->read_only = nbd_is_read_only(conn->nbd) != 0;
     im->can_flush = nbd_can_flush(conn->nbd) == 1;

@@ -181,5 +181,8 @@ image_root_error(struct error *err, const char *action, const char *path)
     if (count > 0 && errno == EXDEV)
         return error_set(err, 500, "%s %s: it leads out of --image-root",
                          action, path);
+    if (errno == EACCES)
+        return error_set(err, 500, "%s %s: %m: may uid %u do that?", action,
+                         path, geteuid());
     return error_errno(err, 500, "%s %s", action, path);
 }

@@ -227,6 +227,10 @@ connect_socket(struct nbd_conn *conn, int most_ms, struct error *err)
             return nbd_conn_error(conn, "greet", err);
         return 0;
     }
+    if (errno == ENOENT || errno == ECONNREFUSED)
+        return error_set(err, 500,
+                         "connect to nbd %s: %m: is the NBD server running?",
+                         conn->server);
     if (errno != EAGAIN)
         return image_root_error(err, "connect to nbd", conn->server);
     if (patience_ms(conn) == 0)

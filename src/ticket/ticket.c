@@ -65,7 +65,8 @@ parse_strings(struct ticket *ret, const struct json *object, struct error *err)
         case JSON_FOUND:
             *member = strdup(value);
             if (*member == NULL)
-                return error_errno(err, 404, "copy \"%s\"", strings[i].key);
+                return error_errno(err, 404, "memory for \"%s\"",
+                                   strings[i].key);
             break;
         case JSON_NULL:
             if (strings[i].may_be_null)
@@ -314,7 +315,7 @@ ticket_parse(struct ticket **ret, const char *json, size_t length,
         return error_set(err, 404, "longer than %d bytes", TICKET_MAX_BYTES);
     ticket = calloc(1, sizeof(*ticket));
     if (ticket == NULL)
-        return error_errno(err, 404, "parse ticket");
+        return error_errno(err, 404, "memory for the ticket");
     if (json_parse(&object, json, length, JSON_MAX_DEPTH, err) == -1) {
         err->status = 404; /* it is not the client's JSON */
         goto out;

@@ -49,12 +49,12 @@ load(struct ticket **ret, int fd, struct error *err)
     ssize_t length;
 
     if (fstat(fd, &st) == -1)
-        return error_errno(err, 404, "stat");
+        return error_errno(err, 404, "stat the ticket");
     if (check(&st, err) == -1)
         return -1;
     length = readfile(fd, json, sizeof(json));
     if (length == -1)
-        return error_errno(err, 404, "read");
+        return error_errno(err, 404, "read the ticket");
     if (ticket_parse(ret, json, (size_t)length, err) == -1)
         return -1;
     (*ret)->image.version = readfile_version(&st);
@@ -87,6 +87,14 @@ check_image(const struct image_ref *image, unsigned uri_schemes,
     return 0;
 }
 
+static int
+cannot_open(struct error *err)
+{
+    if (errno == ELOOP)
+        return error_set(err, 404, "a symbolic link, not a regular file");
+    return error_errno(err, 404, "open the ticket as uid %u", geteuid());
+}
+
 int
 ticket_dir_load(struct ticket **ret, int dir_fd, const char *id,
                 unsigned uri_schemes, struct error *err)
@@ -97,7 +105,7 @@ ticket_dir_load(struct ticket **ret, int dir_fd, const char *id,
         dir_fd, id, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 
     if (fd == -1)
-        return errno == ENOENT ? 0 : error_errno(err, 404, "open");
+        return errno == ENOENT ? 0 : cannot_open(err);
     rc = load(&ticket, fd, err);
     close(fd);
     if (rc == 0)

@@ -318,7 +318,7 @@ add_without_room() ( # FILE: no file may grow
     chmod 600 "$D/theirs/a"
     chown 1:54321 "$D/theirs/b"
     ctl_ok --ticket-dir "$D/theirs" --run-dir "$D/their-run" list
-    [ "$(cut -f 1,5 "$D/stdout")" = "a	not a ticket: open: Permission denied
+    [ "$(cut -f 1,5 "$D/stdout")" = "a	not a ticket: open the ticket as uid 12345: Permission denied
 b	not a ticket: owned by uid 1, not by root or uid 12345" ]
     ctl_ok --ticket-dir "$D/theirs" --run-dir "$D/their-run" remove a
     # Nor is it written: neither of another owner, nor what it may not read.
@@ -328,7 +328,7 @@ b	not a ticket: owned by uid 1, not by root or uid 12345" ]
     assert_failure 1 "c: the server's user could not use a ticket in $D/theirs: owned by uid 1, not by root or uid 12345"
     chown 0:0 "$D/theirs"
     ctl --ticket-dir "$D/theirs" --run-dir "$D/their-run" add c --file "$D/disk"
-    assert_failure 1 "c: the server's user could not use a ticket in $D/theirs: open: Permission denied"
+    assert_failure 1 "c: the server's user could not use a ticket in $D/theirs: open the ticket as uid 12345: Permission denied"
     [ "$(ls -A "$D/theirs")" = b ]
     rm -r "$D/theirs" "$D/their-run"
 }
@@ -490,7 +490,7 @@ expires_of() { # ID
         'folder | - | - | - | not a ticket: not a regular file' \
         'hour | file | '"$D"'/disk | - | expires in 1 h' \
         'idle | file | '"$D"'/disk | - | idle' \
-        'link | - | - | - | not a ticket: open: Too many levels of symbolic links' \
+        'link | - | - | - | not a ticket: a symbolic link, not a regular file' \
         'nbd | nbd | '"$D"'/sock.sock | e x | ok' \
         'new\x0aline | - | - | - | not a ticket: its name is not an image id' \
         'odd | file | /a\x09\x1b[1m | - | ok' \

@@ -703,7 +703,7 @@ client=[^ ]+ request=[0-9a-zA-Z._-]+ worker=$number( error=\"[^\"]*\")?\$" \
     assert_json_error 500 'backend error'
     [ $(($(request_lines) - before)) = 1 ]
     tail -n 1 "$D/program.log" >"$D/lines"
-    has_line "$D/lines" '^error: method=GET ticket=image status=500 .* error=".*nowhere.*No such file or directory"$'
+    has_line "$D/lines" '^error: method=GET ticket=image status=500 .* error=".*nowhere.*No such file or directory: is the NBD server running\?"$'
 }
 
 @test "log: no ticket id is ever logged beyond its eighth character" {
