@@ -209,7 +209,8 @@ scoreboard_open(struct scoreboard **ret, const char *run_dir, struct error *err)
         goto out;
     }
     if ((uint64_t)st.st_size < sizeof(struct layout)) {
-        error_set(err, 500, "%s: is too short", path);
+        error_set(err, 500, "%s is too short: another version has made it",
+                  path);
         goto out;
     }
     rc = map(board, path, PROT_READ, err);
