@@ -35,6 +35,19 @@ nbd_conn_error(const struct nbd_conn *conn, const char *action,
                      cause != NULL ? cause : "no cause given");
 }
 
+bool
+nbd_conn_is_closed(const struct nbd_conn *conn)
+{
+    return nbd_aio_is_dead(conn->nbd) || nbd_aio_is_closed(conn->nbd);
+}
+
+int
+nbd_conn_error_closed(const struct nbd_conn *conn, struct error *err)
+{
+    return error_set(err, 500, "nbd %s: the server closed the connection",
+                     conn->server);
+}
+
 void
 nbd_conn_began(struct nbd_conn *conn)
 {
@@ -114,10 +127,7 @@ move(struct nbd_conn *conn, short revents, struct error *err)
         return nbd_conn_error(conn, "talk to", err);
     if (revents != 0 && !conn->is_greeting)
         conn->progress_us = clock_us();
-    if (nbd_aio_is_dead(conn->nbd) || nbd_aio_is_closed(conn->nbd))
-        return error_set(err, 500, "nbd %s: the server closed the connection",
-                         conn->server);
-    return 0;
+    return nbd_conn_is_closed(conn) ? nbd_conn_error_closed(conn, err) : 0;
 }
 
 int
@@ -326,7 +336,7 @@ nbd_conn_greet(struct nbd_conn *conn, int most_ms, struct error *err)
             nbd_conn_ended(conn, 0);
             conn->is_greeting = false;
             break;
-        } else if (nbd_aio_is_dead(conn->nbd) || nbd_aio_is_closed(conn->nbd)) {
+        } else if (nbd_conn_is_closed(conn)) {
             return nbd_conn_error(conn, "greet", err);
         } else {
             const struct nbd_wire none = {.fd = -1, .most_ms = left_ms};
@@ -374,8 +384,7 @@ nbd_conn_is_clean(const struct nbd_conn *conn)
 bool
 nbd_conn_is_stale(const struct nbd_conn *conn)
 {
-    return conn->is_kept && !conn->has_answered &&
-           (nbd_aio_is_dead(conn->nbd) || nbd_aio_is_closed(conn->nbd));
+    return conn->is_kept && !conn->has_answered && nbd_conn_is_closed(conn);
 }
 
 bool

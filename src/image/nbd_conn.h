@@ -61,6 +61,9 @@ bool nbd_conn_is_alive(const struct nbd_conn *conn);
  * that was asked of it may be asked again of a new one. */
 bool nbd_conn_is_stale(const struct nbd_conn *conn);
 
+/* Does libnbd know that the server has closed it? */
+bool nbd_conn_is_closed(const struct nbd_conn *conn);
+
 /* A command was issued; its completion callback calls nbd_conn_ended(). */
 void nbd_conn_began(struct nbd_conn *conn);
 void nbd_conn_ended(struct nbd_conn *conn, int error);
@@ -81,5 +84,8 @@ int nbd_conn_step(struct nbd_conn *conn, struct nbd_conn *other,
 /* Sets err to action and the cause that libnbd gives. */
 int nbd_conn_error(const struct nbd_conn *conn, const char *action,
                    struct error *err);
+
+/* The same for one that is closed.  Returns -1. */
+int nbd_conn_error_closed(const struct nbd_conn *conn, struct error *err);
 
 #endif

@@ -69,7 +69,12 @@ int
 nbd_slot_issued(const struct nbd_slot *slot, int64_t cookie, const char *action,
                 struct error *err)
 {
-    return cookie == -1 ? nbd_conn_error(slot->conn, action, err) : 0;
+    if (cookie != -1)
+        return 0;
+    /* All that libnbd says then is that it cannot. */
+    if (nbd_conn_is_closed(slot->conn))
+        return nbd_conn_error_closed(slot->conn, err);
+    return nbd_conn_error(slot->conn, action, err);
 }
 
 int
