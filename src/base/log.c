@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log.  Its two settings are written once, before any thread starts. */
+/* The log.  Its settings are written once, before any thread starts. */
 #include "base/log.h"
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -13,22 +16,41 @@
 
 static const struct {
     const char *name;
-    int priority; /* of syslog(3) */
+    int priority;       /* of syslog(3) */
+    const char *prefix; /* the same for the journal, sd-daemon(3) */
 } levels[] = {
-    [LOG_LEVEL_ERROR] = {"error", LOG_ERR},
-    [LOG_LEVEL_WARNING] = {"warning", LOG_WARNING},
-    [LOG_LEVEL_INFO] = {"info", LOG_INFO},
-    [LOG_LEVEL_DEBUG] = {"debug", LOG_DEBUG},
+    [LOG_LEVEL_ERROR] = {"error", LOG_ERR, "<3>"},
+    [LOG_LEVEL_WARNING] = {"warning", LOG_WARNING, "<4>"},
+    [LOG_LEVEL_INFO] = {"info", LOG_INFO, "<6>"},
+    [LOG_LEVEL_DEBUG] = {"debug", LOG_DEBUG, "<7>"},
 };
 
 static enum log_level log_level = LOG_LEVEL_INFO;
 static bool log_to_syslog;
+static bool log_to_journal; /* standard error is systemd's journal */
+
+/* The variable is inherited also by what has another standard error: systemd
+ * says which file it means (systemd.exec(5)). */
+static bool
+is_journal(int fd)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char own[48];
+    struct stat st;
+
+    if (stream == NULL || fstat(fd, &st) == -1)
+        return false;
+    snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)st.st_dev,
+             (uintmax_t)st.st_ino);
+    return strcmp(stream, own) == 0;
+}
 
 void
 log_init(enum log_level level, bool to_syslog)
 {
     log_level = level;
     log_to_syslog = to_syslog;
+    log_to_journal = !to_syslog && is_journal(STDERR_FILENO);
     if (to_syslog)
         openlog("imageio-fcgi", LOG_PID, LOG_DAEMON);
 }
@@ -48,13 +70,15 @@ void
 log_line(enum log_level level, const char *format, ...)
 {
     const int errnum = errno;
+    const char *prefix = log_to_journal ? levels[level].prefix : "";
     char line[LINE_MAX_BYTES];
     va_list args;
     size_t used;
 
     if (level > log_level)
         return;
-    used = (size_t)snprintf(line, sizeof(line), "%s: ", levels[level].name);
+    used = (size_t)snprintf(line, sizeof(line), "%s%s: ", prefix,
+                            levels[level].name);
     va_start(args, format);
     errno = errnum; /* for %m */
     vsnprintf(line + used, sizeof(line) - used - 1, format, args);

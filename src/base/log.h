@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log: one line an event, "level: key=value …", to stderr or syslog.
+ * The log: one line an event, "level: key=value …", to stderr or syslog.  Lines
+ * to stderr begin with "<priority>" where that is systemd's journal.
  * Usable from every thread; a line is written whole.  errno is left alone.
  */
 #ifndef BASE_LOG_H

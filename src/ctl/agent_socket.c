@@ -218,6 +218,7 @@ serve(struct server *server, const char *path, struct error *err)
 {
     size_t active;
 
+    log_init(LOG_LEVEL_INFO, false);
     if (agent_begin(server->agent, &active, err) == -1 ||
         listen_path_open(&server->listener, path, err) == -1)
         return -1;
