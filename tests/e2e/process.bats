@@ -443,40 +443,6 @@ is_settled() { # nothing has happened since it was asked last
     done
 }
 
-@test "lighttpd's bin-path starts the program, and stops it" {
-    # It runs as lighttpd's user, who has to reach all that it needs.
-    install -m 755 "$PROGRAM" "$D/imageio-fcgi"
-    mkdir "$D/run"
-    make_disk "$D/disk" 1000003
-    file_ticket image "$D/disk"
-    chmod 644 "$D/tickets/image"
-    if [ "$(id -u)" = 0 ]; then
-        chown www-data: "$D/run"
-    fi
-    SOCK=$D/web.sock
-    sed -e "s|/run/imageio-fcgi/fcgi.sock|$D/web/fcgi.sock|" \
-        -e "s|/dev/shm|$D/web/upload|" \
-        -e "s|/var/log/lighttpd|$D/web|" \
-        -e "s|/run/lighttpd.pid|$D/web/lighttpd.pid|" \
-        -e "s|^server.bind = .*|server.bind = \"$SOCK\"|" \
-        -e "/^server.port = /d" \
-        -e "/\"socket\" =>/a \"bin-path\" => \"$D/imageio-fcgi --ticket-dir $D/tickets\", \"max-procs\" => 1, \"bin-environment\" => ( \"IMAGEIO_FCGI_RUN_DIR\" => \"$D/run\", \"IMAGEIO_FCGI_MAX_READERS\" => \"5\" )," \
-        "$TOP/lighttpd.conf.example" >"$D/web.conf"
-    supervise web env -u IMAGEIO_FCGI_USER lighttpd -D -f "$D/web.conf"
-    wait_for test -S "$SOCK"
-    wait_for is_answering
-    http OPTIONS /images/image
-    [ "$(jq .max_readers "$http_body")" = 5 ]
-    http GET /images/image
-    assert_status 200
-    assert_body "$D/disk"
-    http GET /images/image -H 'Range: bytes=5-9'
-    assert_status 206
-    child=$(pgrep -P "$(cat "$D/web.pid")" -f "$D/imageio-fcgi")
-    stop web
-    wait_for -t 5 is_gone "$child"
-}
-
 # --- stopping ---------------------------------------------------------------
 
 @test "SIGTERM: an idle program ends with 0 at once" {
