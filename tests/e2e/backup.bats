@@ -133,6 +133,20 @@ take_full() { # [NAME]
     done <<<"$names"
 }
 
+# What the page's table has in quotes, but for what others say.
+said_by_us() {
+    sed -n '/^| what is said /,/^$/ { s/^| \([^|]*\) |.*/\1/p }' "$PAGE" |
+        grep -vE '^`(backup-begin|the server says|too many)' |
+        grep -oE '`[^`]+`' | tr -d '`' | sed 's/…/\n/g' | sed 's/^ *//; /^$/d'
+}
+
+@test "every message that the page explains is one of the program's" {
+    [ "$(said_by_us | wc -l)" -ge 15 ]
+    while read -r text; do
+        grep -qF -- "$text" "$BACKUP"
+    done < <(said_by_us)
+}
+
 @test "a restore puts zeroes where the target had data" {
     start_guest
     take_full
