@@ -1,16 +1,16 @@
 # backup.bash - a guest with a disk, as libvirt would have it (virsh.py), and
 # the commands of docs/backup.md. After common.
 
-BACKUP=$TOP/deploy/backup/imageio-backup
+BACKUP=${BACKUP:-$TOP/deploy/backup/imageio-backup}
 PAGE=$TOP/docs/backup.md
-SIZE=$((128 * MIB))
+SIZE=$((48 * MIB))
 TOKEN=0123456789abcdef-SECRET+/=
 
 # start_guest: its disk has data, written zeroes and holes. $D/now is what it
 # is at each moment.
 start_guest() {
     rm -f "$D"/guest.* "$D/vda.qcow2" "$D"/virsh.* "$D/now"
-    make_disk "$D/data" $((20 * MIB))
+    make_disk "$D/data" $((8 * MIB))
     qemu-img create -q -f qcow2 "$D/vda.qcow2" $SIZE
     truncate -s $SIZE "$D/now"
     echo guest >>"$D/backups"
@@ -21,14 +21,14 @@ start_guest() {
         --monitor qmp --nbd-server addr.type=unix,addr.path="$D/guest.sock" \
         --export nbd,id=guest,node-name=vda,name=guest,writable=on
     wait_for test -S "$D/guest.sock"
-    write_data 0 $((20 * MIB))
-    write_data $((100 * MIB)) $((3 * MIB))
+    write_data 0 $((8 * MIB))
+    write_data $((30 * MIB)) $((3 * MIB))
     write_data $((SIZE - 100 * KIB)) $((100 * KIB))
-    guest_io "write -z $((101 * MIB)) 1M" "write -P 0 $((2 * MIB)) 64k" \
-        "discard $((4 * MIB)) 4M"
-    zero_now $((101 * MIB)) $MIB
+    guest_io "write -z $((31 * MIB)) 1M" "write -P 0 $((2 * MIB)) 64k" \
+        "discard $((4 * MIB)) 2M"
+    zero_now $((31 * MIB)) $MIB
     zero_now $((2 * MIB)) $((64 * KIB))
-    zero_now $((4 * MIB)) $((4 * MIB))
+    zero_now $((4 * MIB)) $((2 * MIB))
 }
 
 guest_io() { # COMMAND...: by the guest; of qemu-io

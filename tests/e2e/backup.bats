@@ -56,6 +56,10 @@ fetched() {
         awk '{ sum += $1 } END { printf "%.0f\n", sum }'
 }
 
+has_fetched() { # BYTES
+    [ "$(fetched)" = "$1" ]
+}
+
 no_backup() { # NAME: nothing under this name, nor under a hidden one
     [ ! -e "$D/backups.d/$1" ]
     [ -z "$(find "$D/backups.d" -name ".$1.*")" ]
@@ -77,19 +81,19 @@ take_full() { # [NAME]
     end
     cmp "$D/then" "$D/backups.d/monday/disk.raw"
     # What was written, in whole clusters, less what was zeroed.
-    [ "$(fetched)" = $((18 * MIB + 128 * KIB)) ]
-    [ "$(du -B1 "$D/backups.d/monday/disk.raw" | cut -f1)" -lt $((22 * MIB)) ]
+    wait_for has_fetched $((8 * MIB + 128 * KIB))
+    [ "$(du -B1 "$D/backups.d/monday/disk.raw" | cut -f1)" -lt $((10 * MIB)) ]
 
-    write_data $((50 * MIB)) $((128 * KIB))
-    guest_io "write -z $((100 * MIB)) 64k"
-    zero_now $((100 * MIB)) $((64 * KIB))
+    write_data $((20 * MIB)) $((128 * KIB))
+    guest_io "write -z $((30 * MIB)) 64k"
+    zero_now $((30 * MIB)) $((64 * KIB))
     mark
     begin incremental
-    write_data $((60 * MIB)) $MIB
+    write_data $((25 * MIB)) $MIB
     on_backup_host incremental verify
     end
     # 2 MiB during the first backup, 128 KiB after it; zeroes cost nothing.
-    [ "$(fetched)" = $((2 * MIB + 128 * KIB)) ]
+    wait_for has_fetched $((2 * MIB + 128 * KIB))
     [ "$(stat -c %s "$D/backups.d/tuesday/changes")" = \
         $((2 * MIB + 128 * KIB)) ]
 
@@ -108,7 +112,7 @@ take_full() { # [NAME]
     run -0 "$D/bin/virsh" checkpoint-list vm1
     assert_output tuesday
     sed -i 's/monday/tuesday/' "$D/host/backup.xml"
-    write_data $((70 * MIB)) $((64 * KIB))
+    write_data $((35 * MIB)) $((64 * KIB))
     "$D/bin/virsh" backup-begin vm1 "$D/host/backup.xml"
     on_page 'ticket incremental'
     take_ticket
@@ -150,7 +154,7 @@ said_by_us() {
 @test "a restore puts zeroes where the target had data" {
     start_guest
     take_full
-    make_disk "$D/target" $((64 * MIB))
+    make_disk "$D/target" $((40 * MIB))
     truncate -s $SIZE "$D/target"
     start_qemu_nbd target -f raw --discard=unmap "$D/target"
     nbd_ticket target target ",\"token\":\"$(cat "$D/token")\""
@@ -229,7 +233,7 @@ END
 @test "a bitmap that is gone: all is taken, and it is said" {
     start_guest
     take_full
-    write_data $((50 * MIB)) $((128 * KIB))
+    write_data $((20 * MIB)) $((128 * KIB))
     begin incremental
     # The ticket names one that the export does not have.
     sed -i 's/backup-vda/backup-vdx/' "$D/tickets/$id"
@@ -245,7 +249,7 @@ END
 @test "an incremental backup that failed is taken once more, since the one before" {
     start_guest
     take_full
-    write_data $((50 * MIB)) $((128 * KIB))
+    write_data $((20 * MIB)) $((128 * KIB))
     begin incremental
     rm "$D/tickets/$id"
     assert_backup_fails 'the server has no such image' incremental \
@@ -254,13 +258,38 @@ END
     no_backup tuesday
     "$D/bin/virsh" domjobabort vm1
     on_page failed
-    write_data $((51 * MIB)) $((64 * KIB))
+    write_data $((21 * MIB)) $((64 * KIB))
     begin incremental
     backup_ok incremental "http://localhost/images/$id" \
         "$D/backups.d/monday" "$D/backups.d/tuesday"
     end
     backup_ok merge "$D/backups.d/tuesday" "$D/backups.d/merged"
     cmp "$D/then" "$D/backups.d/merged/disk.raw"
+}
+
+@test "a backup for which there is no room fails, and leaves nothing" {
+    make_disk "$D/disk" $((8 * MIB))
+    start_qemu_nbd disk -r -f raw "$D/disk"
+    nbd_ticket disk disk ",\"token\":\"$TOKEN\""
+    for room in 4M 7M; do
+        as_root mount -t tmpfs -o size=$room,mode=1777 none "$D/backups.d"
+        backup full http://localhost/images/disk "$D/backups.d/monday"
+        left=$(ls -A "$D/backups.d")
+        as_root umount "$D/backups.d"
+        [ "$backup_status" = 1 ]
+        [ -z "$left" ]
+        grep -q 'No space left on device' "$D/backup.log"
+    done
+    # Nor where the bytes are that are on their way.
+    as_root mount -t tmpfs -o size=1M,mode=1777 none "$D/host"
+    TMPDIR=$D/host backup full http://localhost/images/disk \
+        "$D/backups.d/monday"
+    left=$(find "$D/backups.d" "$D/host" -mindepth 1)
+    as_root umount "$D/host"
+    [ "$backup_status" = 1 ]
+    [ -z "$left" ]
+    cat "$D/backup.log"
+    grep -qE 'no room in|Fail.* writing' "$D/backup.log"
 }
 
 @test "an image that may change is not backed up" {
@@ -315,7 +344,7 @@ assert_damaged() {
 
     start_guest
     take_full
-    write_data $((50 * MIB)) $((128 * KIB))
+    write_data $((20 * MIB)) $((128 * KIB))
     begin incremental
     backup_ok incremental "http://localhost/images/$id" $at/monday $at/tuesday
     end

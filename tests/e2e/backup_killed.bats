@@ -33,8 +33,10 @@ teardown() {
 
 # start_backup [OPTION...]: in the background, until it waits for the disk.
 start_backup() {
+    mkdir "$D/work"
     (
         close_others
+        export TMPDIR=$D/work
         exec "$BACKUP" full --curl-config "$D/curl.conf" \
             --token-file "$D/token" "$@" http://localhost/images/disk \
             "$D/backups.d/monday"
@@ -47,7 +49,7 @@ start_backup() {
 }
 
 has_bytes() {
-    test -s "$D"/backups.d/.monday.*/work/0.answer
+    test -s "$D"/work/*/0.answer
 }
 
 kill_program() {
@@ -101,6 +103,7 @@ start_again() {
     status=0
     wait $running || status=$?
     [ "$status" = 143 ]
+    [ -z "$(ls -A "$D/work")" ]
     [ -n "$client" ]
     for pid in $client; do
         is_gone "$pid"
