@@ -94,12 +94,12 @@ assert_grew() {
 }
 
 @test "GET /status: progress and rate of a transfer that goes on" {
-    local done
+    local before
 
     http_start r GET /images/large-image-0001 --limit-rate 20M
     wait_for shows '.transfers[0] | .rate > 0 and .done > 0 and .done < .total'
-    done=$(jq '.transfers[0].done' "$http_body")
-    wait_for shows ".transfers[0] | .done > $done and .rate > 0"
+    before=$(jq '.transfers[0].done' "$http_body")
+    wait_for shows ".transfers[0] | .done > $before and .rate > 0"
     http_kill r
     wait_for shows '.transfers == []'
 }
