@@ -28,8 +28,8 @@ static const struct {
                         "IMAGEIO_FCGI_RUN_DIR", "/run/imageio-fcgi"},
     [OPTION_NBD] = {"nbd", "SOCKET", "Unix socket of an NBD server", NULL,
                     NULL},
-    [OPTION_EXPORT] = {"export", "NAME", "its export (the default one)", NULL,
-                       NULL},
+    [OPTION_EXPORT] = {"export", "NAME", "its export (the server's default)",
+                       NULL, NULL},
     [OPTION_URI] = {"uri", "URI", "an NBD server and its export", NULL, NULL},
     [OPTION_FILE] = {"file", "PATH", "a file or block device", NULL, NULL},
     [OPTION_BITMAP] = {"bitmap", "NAME", "a dirty bitmap (none)", NULL, NULL},
@@ -43,8 +43,8 @@ static const struct {
                         "YYYY-MM-DDTHH:MM:SSZ, Unix seconds",
                         NULL, NULL},
     [OPTION_IDLE] = {"idle", "SECONDS",
-                     "so long without a request, and it ends (add: never; "
-                     "serve: 600)",
+                     "so long without a request, and it ends (never, for "
+                     "serve 600)",
                      NULL, NULL},
     [OPTION_REPLACE] = {"replace", NULL, "there may be one already", NULL,
                         NULL},
