@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # docs/http-api.md is true: its commands answer as it says, the tests that it
 # names exist, and it has all routes, statuses and headers that the source has.
+# And no page links to what is not there.
 
 load common
 
@@ -26,6 +27,7 @@ http_api() { # WHAT [MORE]
 prelude() {
     cat <<'END'
 set -euo pipefail
+trap 'kill $(jobs -p) 2>/dev/null || :' EXIT # what a failure has left waiting
 
 # The page's curl speaks to our web server, whatever host the URL has, and notes
 # the answer's head and body.
@@ -91,6 +93,16 @@ run_page() {
         tail -n 30 "$D/page.log" >&2
         return 1
     }
+}
+
+@test "each link between the pages leads to a file, and to a heading" {
+    python3 "$BATS_TEST_DIRNAME/links.py" "$TOP" >&2
+}
+
+@test "docs/tuning.md has a row for each setting that bench/settings measures" {
+    "$TOP/bench/settings" --list | cut -d ' ' -f 1 | sort >"$BATS_TEST_TMPDIR/list"
+    grep -oP '^\| `\K[a-z0-9-]+(?=` \|)' "$TOP/docs/tuning.md" | sort |
+        diff "$BATS_TEST_TMPDIR/list" - >&2
 }
 
 @test "the tests that each heading names exist" {
