@@ -97,6 +97,12 @@ table() {
         manual source-keys "$TOP/src/ticket/ticket.c"
 }
 
+@test "deploy/default: the variables of --help" {
+    variables() { manual help-variables "$OUT/imageio-fcgi" | cut -d ' ' -f 1; }
+    defaults() { grep -oP '^#\KIMAGEIO_FCGI_\w+' "$1" | sort; }
+    assert_same variables -- defaults "$TOP/deploy/default/imageio-fcgi"
+}
+
 @test "the pages are installed where man(1) looks for them" {
     local script page
     script=$(dirname "$PROGRAM")/man/cmake_install.cmake
