@@ -16,6 +16,7 @@ load /usr/lib/bats/bats-assert/load
 TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 WEB=${WEB:-nginx}
 PROGRAM=${PROGRAM:-$TOP/build/imageio-fcgi}
+EXAMPLES=${EXAMPLES:-$TOP} # configurations of the web servers
 
 # Sanitizers: abort the program with a status of their own.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-exitcode=99}
@@ -187,7 +188,7 @@ start_web() {
             -e "s|/var/log/nginx|$D/web|" \
             -e "s|/run/nginx.pid|$D/web/nginx.pid|" \
             -e "s|listen 127.0.0.1:54323|listen unix:$SOCK|" \
-            -e "${WEB_SED:-}" "$TOP/nginx.conf.example" >"$D/web.conf"
+            -e "${WEB_SED:-}" "$EXAMPLES/nginx.conf.example" >"$D/web.conf"
         supervise web nginx -c "$D/web.conf" -e "$D/web/start.log" \
             -g 'daemon off;'
         ;;
@@ -200,7 +201,7 @@ start_web() {
             -e "s|/run/lighttpd.pid|$D/web/lighttpd.pid|" \
             -e "s|^server.bind = .*|server.bind = \"$SOCK\"|" \
             -e "/^server.port = /d" \
-            -e "${WEB_SED:-}" "$TOP/lighttpd.conf.example" >"$D/web.conf"
+            -e "${WEB_SED:-}" "$EXAMPLES/lighttpd.conf.example" >"$D/web.conf"
         supervise web lighttpd -D -f "$D/web.conf"
         ;;
     *)
