@@ -22,6 +22,12 @@ start_machine() {
     files >"$D/before"
 }
 
+start_systemd() {
+    MACHINE_IS_UP='systemctl is-system-running'
+    start_machine /lib/systemd/systemd --unit=machine.target \
+        --log-target=journal --show-status=0
+}
+
 # Its processes end with the first.
 stop_machine() {
     as_root kill -9 "$INIT"
@@ -30,7 +36,7 @@ stop_machine() {
 }
 
 is_up() {
-    on_machine test -e /run/layers
+    on_machine ${MACHINE_IS_UP:-true}
 }
 
 on_machine() { # COMMAND...: as its init would run it
@@ -48,7 +54,7 @@ files() {
     on_machine sh -c 'cd /run/layers/upper && find . ! -type d | sed "s/^\.//"
         find /run /tmp -path /run/layers -prune -o -name "*image*" -print' |
         grep -vE -e '^/var/(log|cache)/' -e '^/var/lib/dpkg/[^/]*$' \
-            -e '^/var/lib/systemd/random-seed$' -e '^/root$' \
+            -e '^/var/lib/systemd/random-seed$' -e '^/root/\.rpmdb/' \
             -e '^/etc/(passwd|group|shadow|gshadow)-?$|^/etc/\.pwd\.lock$' |
         sort
 }

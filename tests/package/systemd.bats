@@ -6,16 +6,11 @@ load ../e2e/common
 load machine
 
 setup_file() {
-    start_machine /lib/systemd/systemd --unit=machine.target \
-        --log-target=journal --show-status=0
+    start_systemd
 }
 
 teardown_file() {
     stop_machine
-}
-
-is_up() {
-    on_machine systemctl is-system-running
 }
 
 is_active() { # UNIT
