@@ -66,7 +66,7 @@ expected() {
 
     depends=", $(field Depends),"
     for program in "$D"/root/usr/bin/*; do
-        ldd "$program" | awk '/=> \// { print $3 }' >"$D/libraries"
+        ldd "$program" | grep -o '/[^ ]*' >"$D/libraries"
         objdump -p "$program" | awk '$1 == "NEEDED" { print $2 }' >"$D/needed"
         [ -s "$D/needed" ]
         while read -r library; do

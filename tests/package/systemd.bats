@@ -52,7 +52,7 @@ state() { # UNIT PROPERTY
 
     before=$(program)
     hold_transfer
-    on_machine dpkg -i $PACKAGE
+    on_machine timeout 120 dpkg -i $PACKAGE
     [ "$(state service SubState)" != running ] # but finishes what runs
     [ "$(program)" = "$before" ]
     release_transfer
