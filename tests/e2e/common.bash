@@ -17,6 +17,7 @@ TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 WEB=${WEB:-nginx}
 PROGRAM=${PROGRAM:-$TOP/build/imageio-fcgi}
 EXAMPLES=${EXAMPLES:-$TOP} # configurations of the web servers
+WWW=${WWW:-$TOP/deploy/www} # the page
 
 # Sanitizers: abort the program with a status of their own.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-exitcode=99}
