@@ -66,6 +66,7 @@ assert_left() {
 }
 
 # What stays when the package is removed, and goes when it is purged.
+# shellcheck disable=SC2034 # for those who load this
 CONFIGURATION=(
     /etc/default/imageio-fcgi
     /etc/init.d/imageio-fcgi
