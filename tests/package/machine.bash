@@ -10,7 +10,10 @@ start_machine() {
     export D
     chmod 755 "$D"
     supervise machine as_root "$BATS_TEST_DIRNAME/root" "$D" "$@"
-    wait_for test -s "$D/init"
+    if ! wait_for test -s "$D/init"; then
+        cat "$D/machine.log" >&2 # no rights for it, or no overlayfs
+        return 1
+    fi
     INIT=$(cat "$D/init")
     export INIT
     wait_for is_up
@@ -30,9 +33,9 @@ start_systemd() {
 
 # Its processes end with the first.
 stop_machine() {
-    as_root kill -9 "$INIT"
+    [ -z "${INIT:-}" ] || as_root kill -9 "$INIT"
     wait_for test -e "$D/machine.status"
-    rm -rf "$D"
+    as_root rm -rf "$D"
 }
 
 is_up() {
