@@ -39,6 +39,19 @@ state() { # UNIT PROPERTY
     transfer
 }
 
+@test "the page and the numbers are served, too" {
+    local file
+
+    run on_machine curl -fsS "${URL%images}status"
+    assert_output --partial '"transfers":[]'
+    run on_machine curl -fsS "${URL%images}metrics"
+    assert_output --partial 'imageio_'
+    for file in $(on_machine ls /usr/share/imageio-fcgi/www); do
+        on_machine sh -c "curl -fsS ${URL%images}transfers/$file |
+            cmp - /usr/share/imageio-fcgi/www/$file"
+    done
+}
+
 @test "stopped, it is started by the next request" {
     on_machine systemctl stop imageio-fcgi.service
     is_active socket
