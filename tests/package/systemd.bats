@@ -46,6 +46,7 @@ state() { # UNIT PROPERTY
     assert_output --partial '"transfers":[]'
     run on_machine curl -fsS "${URL%images}metrics"
     assert_output --partial 'imageio_'
+    on_machine test -s /usr/share/imageio-fcgi/www/index.html
     for file in $(on_machine ls /usr/share/imageio-fcgi/www); do
         on_machine sh -c "curl -fsS ${URL%images}transfers/$file |
             cmp - /usr/share/imageio-fcgi/www/$file"
