@@ -204,8 +204,16 @@ scoreboard_open(struct scoreboard **ret, const char *run_dir, struct error *err)
         return error_errno(err, 500, "open %s", path);
     *board = (struct scoreboard){.mine = NOBODY};
     board->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (board->fd == -1 && errno == ENOENT && access(run_dir, F_OK) == 0) {
+        rc = 0;
+        goto out;
+    }
     if (board->fd == -1 || fstat(board->fd, &st) == -1) {
         error_errno(err, 500, "open %s", path);
+        goto out;
+    }
+    if (st.st_size == 0) { /* it is just being made */
+        rc = 0;
         goto out;
     }
     if ((uint64_t)st.st_size < sizeof(struct layout)) {
@@ -213,9 +221,10 @@ scoreboard_open(struct scoreboard **ret, const char *run_dir, struct error *err)
                   path);
         goto out;
     }
-    rc = map(board, path, PROT_READ, err);
+    if (map(board, path, PROT_READ, err) == 0)
+        rc = 1;
 out:
-    if (rc == 0)
+    if (rc == 1)
         *ret = board;
     else
         scoreboard_close(board);

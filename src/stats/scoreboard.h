@@ -38,7 +38,7 @@ struct transfer_slot *scoreboard_slot(unsigned worker);
 
 struct scoreboard; /* of any process; one thread */
 
-/* Of run_dir.  500: there is none, or it cannot be read. */
+/* Of run_dir.  1; 0: no server has run there yet; -1. */
 int scoreboard_open(struct scoreboard **ret, const char *run_dir,
                     struct error *err);
 void scoreboard_close(struct scoreboard *board); /* NULL is allowed */

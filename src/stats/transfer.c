@@ -131,6 +131,19 @@ find_rate(struct transfer *transfer, uint64_t done_us, uint64_t since_us,
                                     1e6 / (double)(now_us - since_us));
 }
 
+/* The memory is another process's: its strings end, and its operation is one.
+ */
+static bool
+make_sound(struct transfer *transfer)
+{
+    transfer->id[sizeof(transfer->id) - 1] = '\0';
+    transfer->request[sizeof(transfer->request) - 1] = '\0';
+    transfer->method[sizeof(transfer->method) - 1] = '\0';
+    transfer->client[sizeof(transfer->client) - 1] = '\0';
+    return transfer->operation > TRANSFER_NONE &&
+           transfer->operation < TRANSFER_OPERATIONS;
+}
+
 bool
 transfer_read(struct transfer *ret, const struct transfer_slot *slot)
 {
@@ -148,7 +161,7 @@ transfer_read(struct transfer *ret, const struct transfer_slot *slot)
         if (version % 2 != 0 || get(&slot->version) != version)
             continue;
         memcpy(ret, words, sizeof(*ret));
-        if (ret->operation == TRANSFER_NONE)
+        if (!make_sound(ret))
             return false;
         ret->done = done;
         find_rate(ret, done_us, older_us, older_done);
