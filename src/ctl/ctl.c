@@ -146,21 +146,23 @@ static const struct command commands[] = {
      " ID (--nbd SOCKET [--export NAME] | --uri URI | --file PATH)\n"
      "      [--bitmap NAME] [--read-only] [--token-file FILE]\n"
      "      [--expires WHEN] [--idle SECONDS] [--replace]",
-     "writes a ticket", true,
+     "writes a ticket", COMMAND_ID,
      OPTION_BIT(OPTION_NBD) | OPTION_BIT(OPTION_EXPORT) |
          OPTION_BIT(OPTION_URI) | OPTION_BIT(OPTION_FILE) |
          OPTION_BIT(OPTION_BITMAP) | OPTION_BIT(OPTION_READ_ONLY) |
          OPTION_BIT(OPTION_TOKEN_FILE) | OPTION_BIT(OPTION_EXPIRES) |
          OPTION_BIT(OPTION_IDLE) | OPTION_BIT(OPTION_REPLACE),
      run_add},
-    {"list", "", "lists tickets: id, backend, where, export, state", false, 0,
-     run_list},
-    {"show", " ID", "shows a ticket, but not its token", true, 0, run_show},
+    {"list", "", "lists tickets: id, backend, where, export, state",
+     COMMAND_NO_ID, 0, run_list},
+    {"show", " ID", "shows a ticket, but not its token", COMMAND_ID, 0,
+     run_show},
     {"remove", " ID [--wait]", "removes a ticket; requests that run go on",
-     true, OPTION_BIT(OPTION_WAIT), run_remove},
+     COMMAND_ID, OPTION_BIT(OPTION_WAIT), run_remove},
     {"serve", " --socket PATH [--idle SECONDS]",
      "writes and removes tickets for an agent, and removes what has ended",
-     false, OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_IDLE), run_serve},
+     COMMAND_NO_ID, OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_IDLE),
+     run_serve},
 };
 
 static int

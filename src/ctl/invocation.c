@@ -123,6 +123,17 @@ read_options(struct invocation *ret, const struct command *commands,
 }
 
 static enum invocation_result
+read_id(struct invocation *ret, const char *id)
+{
+    if (id == NULL)
+        return usage("%s: the ticket's ID is missing", ret->command->name);
+    if (!path_is_id(id, strlen(id)))
+        return usage("%s: \"%s\" is not a valid ID", ret->command->name, id);
+    ret->id = id;
+    return INVOCATION_RUN;
+}
+
+static enum invocation_result
 read_command(struct invocation *ret, const struct command *commands,
              size_t count, char **words)
 {
@@ -136,13 +147,13 @@ read_command(struct invocation *ret, const struct command *commands,
         return usage("unknown command \"%s\"", words[0]);
     ret->command = &commands[i];
     words++;
-    if (ret->command->has_id) {
-        ret->id = *words++;
-        if (ret->id == NULL)
-            return usage("%s: the ticket's ID is missing", ret->command->name);
-        if (!path_is_id(ret->id, strlen(ret->id)))
-            return usage("%s: \"%s\" is not a valid ID", ret->command->name,
-                         ret->id);
+    if (ret->command->takes_id == COMMAND_ID ||
+        (ret->command->takes_id == COMMAND_MAYBE_ID && *words != NULL)) {
+        const enum invocation_result result = read_id(ret, *words);
+
+        if (result != INVOCATION_RUN)
+            return result;
+        words++;
     }
     if (*words != NULL)
         return usage("unexpected argument \"%s\"", *words);

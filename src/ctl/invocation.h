@@ -32,10 +32,16 @@ enum invocation_option {
 
 #define OPTION_BIT(option) (1U << (option))
 
+enum command_id {
+    COMMAND_NO_ID,
+    COMMAND_ID,
+    COMMAND_MAYBE_ID, /* it may be left out */
+};
+
 struct command {
     const char *name;
     const char *usage, *help; /* what follows the name; what it does */
-    bool has_id;
+    enum command_id takes_id;
     unsigned options; /* OPTION_BIT()s; the first two go with all */
     /* 0, or -1; an error of status 400 is one of the command line. */
     int (*run)(const struct invocation *invocation, struct error *err);
@@ -43,7 +49,7 @@ struct command {
 
 struct invocation {
     const struct command *command;
-    const char *id; /* path_is_id(); NULL: the command has none */
+    const char *id; /* path_is_id(); NULL: there is none */
     /* Never empty; NULL: not given.  A flag is its own name.  All is lent by
      * argv and the environment. */
     const char *values[OPTION_COUNT];
