@@ -14,6 +14,7 @@
 #include "ctl/ticket_form.h"
 #include "ctl/ticket_store.h"
 #include "ctl/ticket_view.h"
+#include "ctl/watch.h"
 #include "ctl/when.h"
 #include "ticket/activity.h"
 #include "ticket/lock_file.h"
@@ -141,6 +142,18 @@ run_serve(const struct invocation *invocation, struct error *err)
     return agent_socket_serve(&agent, invocation->values[OPTION_SOCKET], err);
 }
 
+static int
+run_watch(const struct invocation *invocation, struct error *err)
+{
+    const struct watch_target target = {
+        .run_dir = invocation->values[OPTION_RUN_DIR],
+        .id = invocation->id,
+    };
+
+    return invocation_has(invocation, OPTION_ONCE) ? watch_once(&target, err)
+                                                   : watch_go_on(&target, err);
+}
+
 static const struct command commands[] = {
     {"add",
      " ID (--nbd SOCKET [--export NAME] | --uri URI | --file PATH)\n"
@@ -163,6 +176,9 @@ static const struct command commands[] = {
      "writes and removes tickets for an agent, and removes what has ended",
      COMMAND_NO_ID, OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_IDLE),
      run_serve},
+    {"watch", " [ID] [--once]",
+     "shows what runs, all or for one ticket, until it has ended",
+     COMMAND_MAYBE_ID, OPTION_BIT(OPTION_ONCE), run_watch},
 };
 
 static int

@@ -50,6 +50,8 @@ static const struct {
                         NULL},
     [OPTION_WAIT] = {"wait", NULL, "until no request for it runs", NULL, NULL},
     [OPTION_SOCKET] = {"socket", "PATH", "where to listen", NULL, NULL},
+    [OPTION_ONCE] = {"once", NULL, "as lines, and no more than one look", NULL,
+                     NULL},
 };
 enum { OPTION_HELP = OPTION_COUNT, OPTION_VERSION };
 
@@ -57,7 +59,8 @@ static void
 print_help(const struct command *commands, size_t count)
 {
     printf("Usage: " INVOCATION_PROGRAM " [options] COMMAND [options]\n"
-           "Hands out the tickets of imageio-fcgi.\n\nCommands:\n");
+           "Hands out the tickets of imageio-fcgi, and shows what "
+           "runs.\n\nCommands:\n");
     for (size_t i = 0; i < count; i++)
         printf("  %s%s\n        %s\n", commands[i].name, commands[i].usage,
                commands[i].help);

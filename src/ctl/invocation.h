@@ -27,6 +27,7 @@ enum invocation_option {
     OPTION_REPLACE,
     OPTION_WAIT,
     OPTION_SOCKET,
+    OPTION_ONCE,
     OPTION_COUNT,
 };
 

@@ -29,9 +29,10 @@ needs_root() {
 
 @test "--help names every command and option, --version has a version" {
     ctl_ok --help
-    for word in ' add ' ' list' ' show ' ' remove ' ' serve ' --ticket-dir \
-        --run-dir --nbd --export --bitmap --uri --file --read-only \
-        --token-file --expires --idle --replace --wait --socket --version; do
+    for word in ' add ' ' list' ' show ' ' remove ' ' serve ' ' watch ' \
+        --ticket-dir --run-dir --nbd --export --bitmap --uri --file \
+        --read-only --token-file --expires --idle --replace --wait --socket \
+        --once --version; do
         has_line "$D/stdout" "^ *$word"
     done
     ctl_ok --version
