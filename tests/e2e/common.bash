@@ -116,7 +116,7 @@ stop() {
     pid=$(cat "$D/$1.pid") || return 1
     # Once it has ended its pid may be another process's.
     if [ ! -e "$D/$1.status" ] && is_running "$pid"; then
-        kill "$pid" || return 1
+        kill "$pid" || : # it may end at this very moment
     fi
     wait_for test -e "$D/$1.status" && return 0
     kill -9 "$pid"
@@ -352,6 +352,17 @@ start_qemu_nbd() {
     supervise "$name" qemu-nbd -t -e 0 -k "$D/$name.sock" \
         --pid-file="$D/$name.ready" "$@"
     wait_for test -s "$D/$name.ready"
+}
+
+# start_deaf NAME: listens on $D/NAME.sock, and never takes a connection.
+start_deaf() {
+    supervise "$1" python3 -c 'import signal, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(5)
+signal.pause()' "$D/$1.sock"
+    echo "$1" >>"$D/backends"
+    wait_for test -S "$D/$1.sock"
 }
 
 # stop_backends: all NBD servers of this test, and requests still running.

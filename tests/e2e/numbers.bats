@@ -45,11 +45,28 @@ grew() {
     [ "$(metric "$1")" = $(($2 + $3)) ]
 }
 
-assert_grew() {
-    if ! grew "$@"; then
-        echo "$1: was $2, expected $3 more, is $(metric "$1")" >&2
-        return 1
-    fi
+# note_metrics "NAME BY"...: before something happens, and
+# assert_grown "NAME BY"...: each has grown by that; an answer is counted once it
+# has gone out.
+declare -gA before
+
+note_metrics() {
+    local row
+
+    for row in "$@"; do
+        before[$row]=$(metric "${row% *}")
+    done
+}
+
+assert_grown() {
+    local row
+
+    for row in "$@"; do
+        if ! wait_for grew "${row% *}" "${before[$row]}" "${row##* }"; then
+            echo "$row more than ${before[$row]}? It is $(metric "${row% *}")" >&2
+            return 1
+        fi
+    done
 }
 
 @test "GET /status: nothing runs, and what the server is" {
@@ -131,7 +148,7 @@ assert_grew() {
     http_wait extents
     assert_status 200
     # Listens, and answers nothing.
-    start_mute
+    start_deaf mute
     nbd_ticket mute mute
     http_start flush POST /images/mute/flush -d ''
     wait_for shows '.transfers[0] | .operation == "flush" and .total == null and .done == 0'
@@ -140,17 +157,6 @@ assert_grew() {
     http_wait flush
     assert_status 500
     wait_for shows '.transfers == []'
-}
-
-# A socket with a listener that never accepts.
-start_mute() {
-    supervise mute python3 -c 'import socket, sys, signal
-s = socket.socket(socket.AF_UNIX)
-s.bind(sys.argv[1])
-s.listen(5)
-signal.pause()' "$D/mute.sock"
-    echo mute >>"$D/backends"
-    wait_for test -S "$D/mute.sock"
 }
 
 @test "GET /images/{id}/status: this ticket's transfers only, for who has its token" {
@@ -216,8 +222,7 @@ is_unknown() { # PATH
 }
 
 @test "GET /metrics: counts requests, bytes and times, over all processes" {
-    local -A before
-    local name i rows=(
+    local i rows=(
         'imageio_requests_total{method="GET",status="206"} 20'
         'imageio_requests_total{method="PUT",status="200"} 1'
         'imageio_requests_total{method="HEAD",status="200"} 1'
@@ -230,9 +235,7 @@ is_unknown() { # PATH
         'imageio_nbd_command_duration_seconds_count{command="flush"} 1'
     )
 
-    for i in "${!rows[@]}"; do
-        before[$i]=$(metric "${rows[i]% *}")
-    done
+    note_metrics "${rows[@]}"
     for i in {1..20}; do
         http GET /images/large-image-0001 -r "$i-$((i + 999))"
         assert_status 206
@@ -242,11 +245,7 @@ is_unknown() { # PATH
     http HEAD /images/a
     http DELETE /images/a
     assert_status 405
-    # An answer is counted once it has gone out.
-    for i in "${!rows[@]}"; do
-        wait_for grew "${rows[i]% *}" "${before[$i]}" "${rows[i]##* }" ||
-            assert_grew "${rows[i]% *}" "${before[$i]}" "${rows[i]##* }"
-    done
+    assert_grown "${rows[@]}"
     put /images/file "$D/new"
     wait_for grew 'imageio_bytes_total{backend="file",direction="in"}' 0 $((8 * MIB))
     # More than nothing, and no more than the whole.
@@ -256,8 +255,7 @@ is_unknown() { # PATH
 }
 
 @test "GET /metrics: refusals by reason, failures by kind" {
-    local -A before
-    local name i rows=(
+    local i rows=(
         'imageio_refusals_total{reason="no_reader_slot"} 1'
         'imageio_refusals_total{reason="image_busy"} 1'
         'imageio_refusals_total{reason="token"} 1'
@@ -269,9 +267,7 @@ is_unknown() { # PATH
         'imageio_cut_responses_total 0'
     )
 
-    for i in "${!rows[@]}"; do
-        before[$i]=$(metric "${rows[i]% *}")
-    done
+    note_metrics "${rows[@]}"
     for i in {1..8}; do
         hold_reader "$i" /images/large-image-0001
     done
@@ -308,10 +304,7 @@ is_unknown() { # PATH
     assert_status 500
     put /images/bad "$D/new"
     assert_status 500
-    for i in "${!rows[@]}"; do
-        wait_for grew "${rows[i]% *}" "${before[$i]}" "${rows[i]##* }" ||
-            assert_grew "${rows[i]% *}" "${before[$i]}" "${rows[i]##* }"
-    done
+    assert_grown "${rows[@]}"
 }
 
 @test "GET /status, /metrics: only as the example configuration says" {

@@ -121,13 +121,7 @@ hold_flush() {
     local name=$1 socket=$2 client=$3 id=${4:-mute}
 
     if [ ! -e "$D/mute.sock" ]; then
-        supervise mute python3 -c 'import socket, sys, signal
-s = socket.socket(socket.AF_UNIX)
-s.bind(sys.argv[1])
-s.listen(5)
-signal.pause()' "$D/mute.sock"
-        echo mute >>"$D/backends"
-        wait_for test -S "$D/mute.sock"
+        start_deaf mute
     fi
     nbd_ticket "$id" mute
     (

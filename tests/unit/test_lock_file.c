@@ -9,37 +9,25 @@
 
 #include "base/error.h"
 #include "unit.h"
+#include "unit_dir.h"
 
 static const enum lock_area areas[] = {
     LOCK_READERS, LOCK_WRITERS,  LOCK_IMAGES,    LOCK_IMAGE_SLOTS, LOCK_BLOCKS,
     LOCK_GATES,   LOCK_REQUESTS, LOCK_TRANSFERS, LOCK_PROBE,
 };
 
-static char dir[] = "/tmp/lock_file.XXXXXX";
-
-static int
-make_dir(void **state)
-{
-    (void)state;
-    return mkdtemp(dir) == NULL ? -1 : 0;
-}
-
 static int
 remove_dir(void **state)
 {
-    char path[64];
-
     (void)state;
-    snprintf(path, sizeof(path), "%s/locks", dir);
-    unlink(path);
-    return rmdir(dir);
+    return unit_dir_remove("locks");
 }
 
 static int
 open_one(void)
 {
     struct error err;
-    const int fd = lock_file_open(dir, &err);
+    const int fd = lock_file_open(unit_dir, &err);
 
     assert_true(fd != -1);
     return fd;
@@ -135,14 +123,14 @@ a_file_that_is_missing_is_made_or_not(void **state)
     int fd;
 
     (void)state;
-    snprintf(path, sizeof(path), "%s/locks", dir);
+    snprintf(path, sizeof(path), "%s/locks", unit_dir);
     unlink(path);
     errno = 0;
-    assert_int_equal(lock_file_find(dir, &err), -1);
+    assert_int_equal(lock_file_find(unit_dir, &err), -1);
     assert_int_equal(errno, ENOENT);
     assert_int_equal(access(path, F_OK), -1);
     close(open_one());
-    fd = lock_file_find(dir, &err);
+    fd = lock_file_find(unit_dir, &err);
     assert_true(fd != -1);
     close(fd);
     assert_int_equal(lock_file_open("/nonexistent", &err), -1);
@@ -159,5 +147,5 @@ main(void)
         cmocka_unit_test(a_file_that_is_missing_is_made_or_not),
     };
 
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, unit_dir_make, remove_dir);
 }

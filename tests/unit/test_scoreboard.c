@@ -15,28 +15,16 @@
 #include "stats/counters.h"
 #include "stats/transfer.h"
 #include "unit.h"
+#include "unit_dir.h"
 
 #define WORKERS 3
 #define SEEN_SIZE 1024
 
-static char dir[] = "/tmp/scoreboard.XXXXXX";
-
-static int
-make_dir(void **state)
-{
-    (void)state;
-    return mkdtemp(dir) == NULL ? -1 : 0;
-}
-
 static int
 remove_dir(void **state)
 {
-    char path[64];
-
     (void)state;
-    snprintf(path, sizeof(path), "%s/scoreboard-1", dir);
-    unlink(path);
-    return rmdir(dir);
+    return unit_dir_remove("scoreboard-1");
 }
 
 static struct transfer
@@ -73,7 +61,7 @@ start_process(const char *id)
         struct transfer transfer = transfer_of(id);
         struct error err;
 
-        if (scoreboard_join(dir, &process, &err) == -1)
+        if (scoreboard_join(unit_dir, &process, &err) == -1)
             _exit(1);
         transfer_begin(scoreboard_slot(0), &transfer);
         transfer_progress(scoreboard_slot(0), 500);
@@ -117,7 +105,7 @@ look(char seen[SEEN_SIZE])
     struct error err;
 
     seen[0] = '\0';
-    assert_int_equal(scoreboard_open(&board, dir, &err), 1);
+    assert_int_equal(scoreboard_open(&board, unit_dir, &err), 1);
     scoreboard_look(board, &summary, note, seen);
     scoreboard_close(board);
     return summary;
@@ -133,7 +121,7 @@ what_others_do_is_seen_until_they_end_in_whatever_way(void **state)
     pid_t first, second;
 
     (void)state;
-    assert_int_equal(scoreboard_open(&board, dir, &err), 0);
+    assert_int_equal(scoreboard_open(&board, unit_dir, &err), 0);
     assert_int_equal(scoreboard_open(&board, "/nowhere", &err), -1);
     assert_int_equal(err.status, 500);
     first = start_process("first-image");
@@ -172,7 +160,7 @@ there_is_a_place_for_so_many_processes_and_no_more(void **state)
     for (size_t i = 0; i < SCOREBOARD_PROCESSES; i++)
         pids[i] = start_process("x");
     assert_int_equal(look(seen).processes, SCOREBOARD_PROCESSES);
-    assert_int_equal(scoreboard_join(dir, &process, &err), -1);
+    assert_int_equal(scoreboard_join(unit_dir, &process, &err), -1);
     assert_non_null(strstr(err.text, "processes are there already"));
     assert_null(scoreboard_own());
     assert_null(scoreboard_slot(0));
@@ -193,7 +181,7 @@ counters_are_those_of_all_and_stay(void **state)
     uint64_t before;
 
     (void)state;
-    assert_int_equal(scoreboard_join(dir, &process, &err), 0);
+    assert_int_equal(scoreboard_join(unit_dir, &process, &err), 0);
     before = atomic_load(&counters()->bytes[COUNTERS_NBD][COUNTERS_READ]);
     assert_true(before >= 500);
     end_process(start_process("y"));
@@ -317,5 +305,5 @@ main(void)
             a_slot_whose_writer_died_in_the_middle_is_passed_over_and_used_again),
     };
 
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, unit_dir_make, remove_dir);
 }
