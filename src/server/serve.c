@@ -146,6 +146,17 @@ format_range(char ret[48], const struct transfer *transfer)
     return ret;
 }
 
+/* Who watches asks every second, and would fill the log. */
+static enum log_level
+level_of(const struct exchange *x, const struct error *why)
+{
+    if (why != NULL)
+        return why->status >= 500 ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO;
+    return x->route != NULL && (x->route->flags & ROUTE_WATCHES) != 0
+               ? LOG_LEVEL_DEBUG
+               : LOG_LEVEL_INFO;
+}
+
 /* The one line of a request. */
 static void
 log_request(const struct exchange *x, const struct error *why,
@@ -153,7 +164,6 @@ log_request(const struct exchange *x, const struct error *why,
 {
     char method[64], id[LOG_ID_SIZE], cause[sizeof(why->text) + 32];
     char escaped[sizeof(why->text)], client[128], range[48];
-    const bool is_ours = why != NULL && why->status >= 500;
     const char *resource = x->route != NULL ? x->route->resource : "-";
 
     cause[0] = '\0';
@@ -161,7 +171,7 @@ log_request(const struct exchange *x, const struct error *why,
         snprintf(cause, sizeof(cause), " error=\"%s\"",
                  log_escape(escaped, sizeof(escaped), why->text));
     log_line(
-        is_ours ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
+        level_of(x, why),
         "method=%s ticket=%s status=%d resource=%s range=%s bytes=%" PRIu64
         " took_us=%" PRIu64 " backend_us=%" PRIu64
         " client=%s request=%s worker=%u%s",

@@ -40,7 +40,7 @@ teardown() {
     done
     stop_backends || failed=1
     # Whatever happened: all that it took is given back.
-    wait_for -t 10 has_fds "$IDLE_FDS" || failed=1
+    wait_for has_fds "$IDLE_FDS" || failed=1
     return $failed
 }
 
@@ -469,8 +469,8 @@ is_writing_file() {
             done
         done
     done
-    wait_for -t 10 has_fds "$IDLE_FDS"
-    wait_for -t 10 can_read /images/file
+    wait_for has_fds "$IDLE_FDS"
+    wait_for can_read /images/file
 }
 
 # --- disks that are full, processes that are killed -------------------------

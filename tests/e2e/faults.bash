@@ -412,7 +412,7 @@ SLACK_KIB=4096
 
 # For a teardown, which has no errexit.
 assert_not_grown() {
-    wait_for -t 10 has_fds "$(idle_fds)" || return 1
+    wait_for has_fds "$(idle_fds)" || return 1
     [ "$(thread_count)" = "$(cat "$D/warm.threads")" ] || return 1
     echo "KiB: $(cat "$D/warm.rss") grew to $(rss_kib)"
     is_sanitized ||

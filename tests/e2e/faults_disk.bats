@@ -27,7 +27,7 @@ teardown() {
     local failed=0
 
     stop_backends || failed=1
-    wait_for -t 10 has_fds "$(idle_fds)" || failed=1
+    wait_for has_fds "$(idle_fds)" || failed=1
     if mountpoint -q "$D/small"; then
         as_root umount "$D/small" || failed=1
     fi

@@ -203,7 +203,7 @@ stop_images() {
     rm -f "$D"/*.plan
     stop_backends || failed=1
     # Whatever happened: all that it took is given back.
-    wait_for -t 10 has_fds "$(idle_fds)" || failed=1
+    wait_for has_fds "$(idle_fds)" || failed=1
     return $failed
 }
 

@@ -135,7 +135,7 @@ all_gone() {
     wait_for test -e "$D/web.status"
     start_web
     assert_all_cut
-    wait_for -t 10 has_fds "$(idle_fds)"
+    wait_for has_fds "$(idle_fds)"
 }
 
 @test "a web server that is reloaded in the middle of all requests finishes them, and serves others" {
@@ -164,7 +164,7 @@ all_gone() {
         ;;
     esac
     is_running "$(cat "$D/web.pid")"
-    wait_for -t 10 has_fds "$(idle_fds)"
+    wait_for has_fds "$(idle_fds)"
 }
 
 has_new_workers() {
@@ -191,7 +191,7 @@ has_new_workers() {
     for row in $HELD; do
         assert_serves $row
     done
-    wait_for -t 10 has_fds "$(idle_fds)"
+    wait_for has_fds "$(idle_fds)"
 }
 
 is_deaf() { # takes no connection

@@ -657,7 +657,7 @@ END
             end-params "stdin=$D/part1" end-stdin limit="$i" close
         [ "$http_exit" = 0 ]
     done
-    wait_for -t 10 has_only_idle_fds
+    wait_for has_only_idle_fds
     assert_unchanged
     peer begin params=PUT,/images/file,40 padding=3 \
         end-params "stdin=$D/part1" end-stdin limit=185

@@ -38,7 +38,7 @@ teardown() {
     fi
     stop_backends || failed=1
     # No connection, no image, no lock.
-    wait_for -t 10 has_fds "$(idle_fds)" || failed=1
+    wait_for has_fds "$(idle_fds)" || failed=1
     return $failed
 }
 

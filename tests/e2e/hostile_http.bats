@@ -42,7 +42,7 @@ teardown() {
         failed=1
     fi
     stop_backends || failed=1
-    wait_for -t 10 has_fds "$(idle_fds)" || failed=1
+    wait_for has_fds "$(idle_fds)" || failed=1
     return $failed
 }
 

@@ -657,6 +657,13 @@ client=[^ ]+ request=[0-9a-zA-Z._-]+ worker=$number( error=\"[^\"]*\")?\$" \
     has_line "$D/lines" '^info: method=POST ticket=image-01 status=200 resource=flush range=- bytes=0 '
     has_line "$D/lines" '^info: method=GET ticket=unknown status=404 '
     has_line "$D/lines" '^info: method=DELETE ticket=image-01 status=405 '
+    # Who watches is not logged, unless refused.
+    http GET /status
+    http GET /metrics
+    http GET /images/image-0123456789/status
+    http GET /images/unknown/status
+    wait_for has_line "$D/program.log" ' ticket=unknown status=404 resource=- .*error'
+    [ $(($(request_lines) - before)) = 11 ]
     # Each has a name of its own.
     [ "$(grep -oE ' request=[^ ]+' "$D/lines" | sort -u | wc -l)" = 10 ]
 }

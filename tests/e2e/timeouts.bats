@@ -149,7 +149,7 @@ drip() {
     hold_reader b /images/nbd
     http GET /images/nbd -r 0-0
     assert_json_error 503 'too many parallel reads'
-    wait_for -t 10 can_read /images/nbd
+    wait_for can_read /images/nbd
     wait_for -t 2 has_fds "$IDLE_FDS"
     release a || :
     release b || :
