@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 
-#define MARK_US 1000000
+#define MARK_US UINT64_C(1000000)
 #define STILL_US (2 * MARK_US) /* without progress: it stands still */
 #define TRIES 100 /* at a slot whose writer may have died in the middle */
 

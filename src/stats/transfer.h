@@ -30,18 +30,18 @@ extern const char *const transfer_operations[TRANSFER_OPERATIONS];
 
 /* Strings are cut to their room. */
 struct transfer {
+    uint64_t id_hash;       /* transfer_hash() of the whole id */
+    uint64_t start_ms;      /* Unix time */
+    uint64_t offset, total; /* bytes of the image */
+    uint64_t done;          /* bytes, of total */
+    uint64_t rate; /* bytes a second, lately; 0: nothing has moved for two
+                      seconds */
     enum transfer_operation operation;
-    bool is_file;                    /* else nbd */
-    uint64_t id_hash;                /* transfer_hash() of the whole id */
     char id[TRANSFER_ID_CHARS + 1];
     char request[TRANSFER_REQUEST_SIZE];
     char method[16];
     char client[TRANSFER_CLIENT_SIZE]; /* its address, as the web server says */
-    uint64_t start_ms;               /* Unix time */
-    uint64_t offset, total;          /* bytes of the image */
-    uint64_t done;                   /* bytes, of total */
-    uint64_t rate;                   /* bytes a second, lately; 0: nothing has
-                                        moved for two seconds */
+    bool is_file;                      /* else nbd */
 };
 
 uint64_t transfer_hash(const char *id);
