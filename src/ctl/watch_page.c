@@ -346,10 +346,11 @@ watch_page_format_gone(char text[WATCH_PAGE_COLUMNS + 1],
     char id[LOG_ID_SIZE], client[CELL_SIZE], done[CELL_SIZE], age[AMOUNT_SIZE];
 
     format_done(done, t);
-    snprintf(text, WATCH_PAGE_COLUMNS + 1, "gone: %s %s %s after %s, at %s",
+    /* The client is what a narrow screen can do without. */
+    snprintf(text, WATCH_PAGE_COLUMNS + 1, "gone: %s %s after %s, at %s, %s",
              log_id(id, t->id), transfer_operations[t->operation],
-             log_word(client, sizeof(client), t->client),
-             amount_format_span(age, watch_item_age_s(item)), done);
+             amount_format_span(age, watch_item_age_s(item)), done,
+             log_word(client, sizeof(client), t->client));
 }
 
 static void

@@ -155,7 +155,7 @@ all_of() {
     uri_ticket image "nbd://127.0.0.1:$PORT/"
     http GET /images/image
     assert_json_error 500 'backend error'
-    has_line "$D/program.log" "^error: GET .* error=\".*nbd nbd://127.0.0.1:$PORT/"
+    has_line "$D/program.log" "^error: method=GET .* error=\".*nbd nbd://127.0.0.1:$PORT/"
     put /images/image "$D/new"
     assert_json_error 500 'backend error'
     http OPTIONS /images/image
