@@ -43,7 +43,7 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_PREDEPENDS "init-system-helpers (>= 1.54~)")
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "adduser")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "nginx | lighttpd")
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "qemu-utils | nbdkit, spawn-fcgi")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "qemu-utils | nbdkit, spawn-fcgi, curl, jq")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "serves disk images of virtual machines over HTTP")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
 "A FastCGI program that lets HTTP clients read and write the disks of virtual

@@ -11,7 +11,8 @@ import {Track, readStatus} from "./snapshots.js";
 import {showTransfers} from "./transfers.js";
 
 const track = new Track();
-let failingSince = null; // ms since 1970, here
+let answered = null; // the last time, in ms since 1970, here; null: never
+let failingSince = null; // the same
 
 function onAnswer(data) {
     const status = readStatus(data);
@@ -20,6 +21,7 @@ function onAnswer(data) {
     if (failingSince !== null)
         setText(byId("said"), "The server answers again.");
     failingSince = null;
+    answered = Date.now();
     byId("trouble").hidden = true;
     document.body.classList.remove("stale");
     track.take(status);
@@ -32,7 +34,7 @@ function onAnswer(data) {
 function onFailure(error, wait) {
     const now = Date.now();
 
-    failingSince ??= now;
+    failingSince ??= answered ?? now;
     const said = "The server's numbers cannot be had since " +
         `${format.clock(failingSince)}: ${explain(error)}.`;
     setText(byId("trouble-said"), said);

@@ -113,7 +113,10 @@ export function leftMs({total, done, rate}) {
 
 // Over all the time in which it was seen to run.
 export function averageRate({done, start_ms, seen_ms}) {
-    return seen_ms > start_ms ? (done * 1000) / (seen_ms - start_ms) : NaN;
+    const ms = seen_ms - start_ms;
+
+    // What has just begun is in buffers on its way, and says nothing yet.
+    return ms >= 1000 ? (done * 1000) / ms : NaN;
 }
 
 // [0, 1], or null where there is nothing to measure by: the end is not known, or no

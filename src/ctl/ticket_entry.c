@@ -121,7 +121,8 @@ append(struct ticket_entry **entries, size_t *count,
     return 0;
 }
 
-/* The next file that is not hidden; NULL at the end, or with errno. */
+/* The next file that is not hidden, nor the socket of an NBD server, which
+ * people put beside its ticket; NULL at the end, or with errno. */
 static const char *
 next_name(DIR *dir)
 {
@@ -130,7 +131,8 @@ next_name(DIR *dir)
     do {
         errno = 0;
         file = readdir(dir);
-    } while (file != NULL && file->d_name[0] == '.');
+    } while (file != NULL &&
+             (file->d_name[0] == '.' || file->d_type == DT_SOCK));
     return file != NULL ? file->d_name : NULL;
 }
 

@@ -63,6 +63,7 @@ account_request(const struct exchange *x, const struct error *why,
         count_refusal(x, why->status);
     else
         counters_failed(failure_of(x, why->status));
-    if (x->head_sent && x->status < 400)
+    /* A client that leaves is no fault of ours. */
+    if (x->head_sent && x->status < 400 && why->status != ERROR_CLIENT_GONE)
         counters_cut();
 }

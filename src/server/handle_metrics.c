@@ -162,7 +162,7 @@ write_all(FILE *out, const struct config *config)
             "Requests that failed on this side, by what failed.", &kinds,
             c->failures);
     head(out, "imageio_cut_responses_total", "counter",
-         "Answers that began and could not be completed.");
+         "Answers that this side could not complete.");
     fprintf(out, "imageio_cut_responses_total %" PRIu64 "\n",
             atomic_load(&c->cuts));
     histograms(out, "imageio_request_duration_seconds",

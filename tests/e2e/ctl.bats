@@ -475,6 +475,9 @@ expires_of() { # ID
     file_ticket .hidden "$D/disk"
     ticket broken '{"socket":7}'
     mkdir "$D/tickets/folder"
+    # Of an NBD server: people put it beside its ticket.
+    (cd "$D/tickets" && python3 -c \
+        'import socket; socket.socket(socket.AF_UNIX).bind("vm.sock")')
     ln -s file "$D/tickets/link"
     ticket $'new\nline' '{}'
     ticket 'back\slash' '{}'

@@ -264,7 +264,6 @@ is_unknown() { # PATH
         'imageio_backend_errors_total{kind="connect"} 1'
         'imageio_backend_errors_total{kind="read"} 1'
         'imageio_backend_errors_total{kind="write"} 1'
-        'imageio_cut_responses_total 0'
     )
 
     note_metrics "${rows[@]}"
@@ -305,6 +304,24 @@ is_unknown() { # PATH
     put /images/bad "$D/new"
     assert_status 500
     assert_grown "${rows[@]}"
+}
+
+@test "GET /metrics: cut responses are those that failed here, not clients that left" {
+    head -c $((64 * MIB)) /dev/zero | tr '\0' x >"$D/data"
+    start_nbdkit broken --filter=error file "$D/data" error-pread-rate=100% \
+        error-file="$D/broken.now"
+    nbd_ticket broken broken
+    note_metrics 'imageio_cut_responses_total 1' \
+        'imageio_backend_errors_total{kind="read"} 1'
+    hold_reader left /images/broken
+    http_kill left
+    wait_for shows '.transfers == []'
+    hold_reader r /images/broken
+    : >"$D/broken.now"
+    release r
+    [ "$http_exit" != 0 ]
+    assert_grown 'imageio_cut_responses_total 1' \
+        'imageio_backend_errors_total{kind="read"} 1'
 }
 
 @test "GET /status, /metrics: only as the example configuration says" {
