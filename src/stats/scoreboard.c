@@ -2,6 +2,7 @@
 /* The file that all processes of a server have mapped. */
 #include "stats/scoreboard.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -49,6 +50,13 @@ static void
 format_path(char path[4096], const char *run_dir)
 {
     snprintf(path, 4096, "%s/" NAME, run_dir);
+}
+
+static int
+error_wrong_size(const char *path, struct error *err)
+{
+    return error_set(err, 500,
+                     "%s has another size: another version has made it", path);
 }
 
 static int
@@ -147,6 +155,23 @@ unmap(struct scoreboard *board)
     *board = (struct scoreboard){.fd = -1, .mine = NOBODY};
 }
 
+/* Only a new file gets its size.  To cut one that others have mapped would end
+ * them by a signal, in the middle of their transfers. */
+static int
+set_size(const struct scoreboard *board, const char *path, struct error *err)
+{
+    struct stat st;
+
+    if (fstat(board->fd, &st) == -1)
+        return error_errno(err, 500, "open %s", path);
+    if (st.st_size == 0 &&
+        ftruncate(board->fd, (off_t)sizeof(struct layout)) == -1)
+        return error_errno(err, 500, "set the size of %s", path);
+    if (st.st_size != 0 && (uint64_t)st.st_size != sizeof(struct layout))
+        return error_wrong_size(path, err);
+    return 0;
+}
+
 int
 scoreboard_join(const char *run_dir, const struct scoreboard_process *process,
                 struct error *err)
@@ -154,15 +179,12 @@ scoreboard_join(const char *run_dir, const struct scoreboard_process *process,
     char path[4096];
     int rc = -1;
 
+    assert(process->workers <= SCOREBOARD_WORKERS);
     format_path(path, run_dir);
     own.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (own.fd == -1)
         return error_errno(err, 500, "open %s", path);
-    if (ftruncate(own.fd, (off_t)sizeof(struct layout)) == -1) {
-        error_errno(err, 500, "set the size of %s", path);
-        goto out;
-    }
-    if (take_area(&own, path, err) == -1 ||
+    if (set_size(&own, path, err) == -1 || take_area(&own, path, err) == -1 ||
         allocate(&own, path, process->workers, err) == -1 ||
         map(&own, path, PROT_READ | PROT_WRITE, err) == -1)
         goto out;
@@ -216,9 +238,8 @@ scoreboard_open(struct scoreboard **ret, const char *run_dir, struct error *err)
         rc = 0;
         goto out;
     }
-    if ((uint64_t)st.st_size < sizeof(struct layout)) {
-        error_set(err, 500, "%s is too short: another version has made it",
-                  path);
+    if ((uint64_t)st.st_size != sizeof(struct layout)) {
+        error_wrong_size(path, err);
         goto out;
     }
     if (map(board, path, PROT_READ, err) == 0)

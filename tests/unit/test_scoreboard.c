@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -190,6 +191,36 @@ counters_are_those_of_all_and_stay(void **state)
         before + 500);
 }
 
+/* A process of another version may have it mapped: cut short, it would get a
+ * signal. */
+static void
+a_file_of_another_size_is_not_touched(void **state)
+{
+    const struct scoreboard_process process = {.workers = 1};
+    static const off_t sizes[] = {1, 1 << 28};
+    struct scoreboard *board;
+    struct error err;
+    char path[64];
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/scoreboard-1", unit_dir);
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        FILE *file = fopen(path, "w");
+        struct stat st;
+
+        assert_non_null(file);
+        fclose(file);
+        assert_int_equal(truncate(path, sizes[i]), 0);
+        assert_int_equal(scoreboard_join(unit_dir, &process, &err), -1);
+        assert_non_null(strstr(err.text, "has another size"));
+        assert_null(scoreboard_own());
+        assert_int_equal(scoreboard_open(&board, unit_dir, &err), -1);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_size, sizes[i]);
+    }
+    assert_int_equal(unlink(path), 0);
+}
+
 /* A value goes to the first bucket that holds it, bounds included. */
 static void
 times_are_counted_in_their_bucket(void **state)
@@ -295,6 +326,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_of_another_size_is_not_touched),
         cmocka_unit_test(what_others_do_is_seen_until_they_end_in_whatever_way),
         cmocka_unit_test(there_is_a_place_for_so_many_processes_and_no_more),
         cmocka_unit_test(counters_are_those_of_all_and_stay),
