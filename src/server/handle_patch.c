@@ -12,6 +12,8 @@
 #include "server/handle.h"
 #include "server/patch_command.h"
 
+#define ZERO_STEP ((uint64_t)256 << 20)
+
 static_assert(PATCH_COMMAND_MAX_BYTES <= EXCHANGE_TEXT_SIZE, "it fits");
 
 static int
@@ -51,6 +53,26 @@ patch_bytes(struct exchange *x, struct error *err)
     return exchange_answer_json(x, object, err);
 }
 
+/* In steps, so that others can see how far it is.  Steps end at multiples of
+ * ZERO_STEP, which are those of any block as well. */
+static int
+zero_range(struct exchange *x, uint64_t offset, uint64_t length,
+           struct error *err)
+{
+    uint64_t done = 0;
+
+    while (done < length) {
+        const uint64_t room = ZERO_STEP - (offset + done) % ZERO_STEP;
+        const uint64_t count = span_min(length - done, room);
+
+        if (image_zero(x->image, offset + done, count, err) == -1)
+            return -1;
+        done += count;
+        exchange_set_done(x, done);
+    }
+    return 0;
+}
+
 static int
 patch_zero(struct exchange *x, const struct patch_command *zero,
            struct error *err)
@@ -68,10 +90,9 @@ patch_zero(struct exchange *x, const struct patch_command *zero,
         return -1;
     x->transfer.operation = TRANSFER_ZERO;
     exchange_set_span(x, zero->offset, length);
-    if (image_zero(x->image, zero->offset, length, err) == -1)
+    if (zero_range(x, zero->offset, length, err) == -1)
         return -1;
     x->bytes = length; /* none of them came from the client */
-    exchange_set_done(x, length);
     if (zero->flush && image_flush(x->image, err) == -1)
         return -1;
     return exchange_answer_ok(x, err);

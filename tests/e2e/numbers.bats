@@ -25,7 +25,12 @@ setup() {
 }
 
 teardown() {
-    stop_backends
+    local failed=0
+
+    : >"$D/go" # for what still waits
+    stop_backends || failed=1
+    rm "$D/go"
+    return $failed
 }
 
 shows() { # FILTER [PATH]: is jq's FILTER true there?
@@ -113,7 +118,7 @@ assert_grown() {
 @test "GET /status: progress and rate of a transfer that goes on" {
     local before
 
-    http_start r GET /images/large-image-0001 --limit-rate 20M
+    http_start r GET /images/large-image-0001 --limit-rate 2M
     wait_for shows '.transfers[0] | .rate > 0 and .done > 0 and .done < .total'
     before=$(jq '.transfers[0].done' "$http_body")
     wait_for shows ".transfers[0] | .done > $before and .rate > 0"
@@ -132,21 +137,30 @@ assert_grown() {
     wait_for shows '.transfers == [] and .writers == 0'
 }
 
-# Each waits in the server for as long as the test looks.
+# Each waits in the server for as long as the test looks: until $D/go is there.
 @test "GET /status: zero, flush and extents are seen, and one that still opens its image" {
-    local row name filter
+    local wait="until [ -e $D/go ]; do sleep 0.05; done"
 
-    start_nbdkit slow --filter=delay memory 8M delay-zero=3 delay-extents=3
-    nbd_ticket slow slow
-    http_start zero PATCH /images/slow -H 'Content-Type: application/json' \
-        -d '{"op":"zero","offset":4096,"size":1048576}'
-    wait_for shows '.transfers[0] | .operation == "zero" and .method == "PATCH" and .offset == 4096 and .total == 1048576'
+    start_nbdkit gate eval get_size='echo 2G' can_write='exit 0' \
+        can_zero='exit 0' can_extents='exit 0' pread='head -c $3 /dev/zero' \
+        pwrite='cat >/dev/null' zero="[ \$4 -lt $GIB ] || { $wait; }" \
+        extents="$wait; echo 0 2G"
+    nbd_ticket gate gate
+    http_start zero PATCH /images/gate -H 'Content-Type: application/json' \
+        -d '{"op":"zero","offset":4096,"size":1610612736}'
+    wait_for shows '.transfers[0] | .operation == "zero" and .method == "PATCH" and .offset == 4096 and .total == 1610612736'
+    # How far it is: to where it is kept.
+    wait_for shows ".transfers[0].done == $GIB - 4096"
+    : >"$D/go"
     http_wait zero
     assert_status 200
-    http_start extents GET /images/slow/extents
-    wait_for shows '.transfers[0] | .operation == "extents" and .total == 8388608'
+    rm "$D/go"
+    http_start extents GET /images/gate/extents
+    wait_for shows '.transfers[0] | .operation == "extents" and .total == 2147483648 and .done == 0'
+    : >"$D/go"
     http_wait extents
     assert_status 200
+    rm "$D/go"
     # Listens, and answers nothing.
     start_deaf mute
     nbd_ticket mute mute
