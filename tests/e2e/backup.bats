@@ -292,6 +292,21 @@ END
     grep -qE 'no room in|Fail.* writing' "$D/backup.log"
 }
 
+@test "names are taken as they are, though curl knows patterns" {
+    make_disk "$D/disk" $MIB
+    make_disk "$D/other" $((2 * MIB))
+    start_qemu_nbd disk -f raw "$D/disk"
+    start_qemu_nbd other -f raw "$D/other"
+    nbd_ticket '{x}' disk ",\"token\":\"$TOKEN\",\"read_only\":true"
+    nbd_ticket target disk ",\"token\":\"$TOKEN\""
+    nbd_ticket x other ",\"token\":\"$TOKEN\",\"read_only\":true"
+    mkdir "$D/host/t[1]"
+    export TMPDIR="$D/host/t[1]"
+    backup_ok full 'http://localhost/images/{x}' "$D/backups.d/monday"
+    cmp "$D/disk" "$D/backups.d/monday/disk.raw"
+    backup_ok restore "$D/backups.d/monday" http://localhost/images/target
+}
+
 @test "an image that may change is not backed up" {
     make_disk "$D/disk" $MIB
     start_qemu_nbd disk -f raw "$D/disk"
