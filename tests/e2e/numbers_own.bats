@@ -92,6 +92,50 @@ start_large() {
         assert_status 403
         run ! grep -qE 'imageio|transfers' "$http_body"
     done
+    # Nor by any other way to write it, or to say who one is.
+    while read -r path; do
+        http GET "$path" -H 'X-Forwarded-For: 127.0.0.1' \
+            -H 'X-Real-IP: 127.0.0.1' -H 'Forwarded: for=127.0.0.1'
+        if ! [[ $http_status =~ ^(400|403|404)$ ]]; then
+            echo "$path is answered with $http_status" >&2
+            return 1
+        fi
+        run ! grep -qE 'imageio|transfers' "$http_body"
+    done <<'END'
+//status
+/./status
+/%73tatus
+/STATUS
+/status/
+/status/.
+/status?x
+/status%0a
+/status%20
+/status%2f
+/status%3fx
+/status;x
+/images/../status
+/images//../status
+/images/x/../../status
+/images/%2e%2e/status
+/images/..%2fstatus
+/images%2f..%2fstatus
+/images/..;/status
+/images\..\status
+/images%0a/../status
+/images/../metrics
+/metrics%2f
+/transfers/
+//transfers/
+/transfers//
+/transfers%2f
+/transfers/index.html
+/%74ransfers/main.js
+/images/../transfers/main.js
+/transfers/../status
+/transfers/..%2fstatus
+/transfers/%2e%2e/metrics
+END
     # Images are for all.
     start_large
     http GET /images/large -r 0-9
