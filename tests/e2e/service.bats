@@ -334,6 +334,22 @@ is_not_served() {
     init stop
 }
 
+@test "init script: the socket's folder is made, but not taken from who has it" {
+    needs_root
+    init_settings
+    run init start
+    assert_success
+    assert_equal "$(stat -c '%a %U:%G' "$D/sock")" "755 nobody:$(id -gn nobody)"
+    init stop
+    # As /run or /tmp are.
+    chown 0:0 "$D/sock"
+    chmod 1777 "$D/sock"
+    run init start
+    assert_success
+    assert_equal "$(stat -c '%a %U:%G' "$D/sock")" '1777 root:root'
+    init stop
+}
+
 # --- lighttpd ---------------------------------------------------------------------
 
 @test "lighttpd's bin-path, as the example has it, starts the program and stops it" {
