@@ -69,6 +69,7 @@ assert_grown() {
     for row in "$@"; do
         if ! wait_for grew "${row% *}" "${before[$row]}" "${row##* }"; then
             echo "$row more than ${before[$row]}? It is $(metric "${row% *}")" >&2
+            grep '^error' "$D/program.log" >&2
             return 1
         fi
     done
