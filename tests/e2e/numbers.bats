@@ -311,12 +311,15 @@ is_unknown() { # PATH
     http GET /images/nowhere
     assert_status 500
     cp "$D/new" "$D/data"
-    start_nbdkit bad --filter=error file "$D/data" error-pread-rate=100% \
-        error-pwrite-rate=100%
-    nbd_ticket bad bad
-    http GET /images/bad
+    # Each has its own: nbdkit 1.32 ends, now and then, when a client leaves it in
+    # the middle of its errors.
+    for i in pread pwrite; do
+        start_nbdkit $i --filter=error file "$D/data" error-$i-rate=100%
+        nbd_ticket $i $i
+    done
+    http GET /images/pread
     assert_status 500
-    put /images/bad "$D/new"
+    put /images/pwrite "$D/new"
     assert_status 500
     assert_grown "${rows[@]}"
 }
