@@ -13,7 +13,7 @@ start_guest() {
     make_disk "$D/data" $((8 * MIB))
     qemu-img create -q -f qcow2 "$D/vda.qcow2" $SIZE
     truncate -s $SIZE "$D/now"
-    echo guest >>"$D/backups"
+    echo guest >>"$D/backends"
     supervise guest qemu-storage-daemon \
         --blockdev file,node-name=file,filename="$D/vda.qcow2" \
         --blockdev qcow2,node-name=vda,file=file,discard=unmap \
