@@ -27,6 +27,9 @@
  * it can be looked at. */
 #define SHOWN(index) (SCOREBOARD_PROCESSES + (index))
 
+/* Across processes an atomic must need no lock of one of them. */
+static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64 bits at once");
+
 struct area {
     _Atomic uint64_t start_ms;
     _Atomic uint64_t workers, max_readers, max_writers, per_image;
