@@ -209,7 +209,7 @@ a_file_of_another_size_is_not_touched(void **state)
         struct stat st;
 
         assert_non_null(file);
-        fclose(file);
+        assert_int_equal(fclose(file), 0);
         assert_int_equal(truncate(path, sizes[i]), 0);
         assert_int_equal(scoreboard_join(unit_dir, &process, &err), -1);
         assert_non_null(strstr(err.text, "has another size"));
