@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -179,12 +180,15 @@ handle_metrics(struct exchange *x, struct error *err)
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
+    bool failed;
     int rc;
 
     if (out == NULL)
         return error_errno(err, 500, "memory for /metrics");
     write_all(out, x->config);
-    if (fclose(out) == EOF)
+    /* A write that failed, and not the last one, is no failure of fclose(). */
+    failed = ferror(out) != 0;
+    if (fclose(out) == EOF || failed)
         rc = error_errno(err, 500, "memory for /metrics");
     else
         rc = exchange_answer(x, &response, text, err);

@@ -261,7 +261,7 @@ assert_guarded() {
         wait_for has_line "$D/copy.log" 'read 4096/4096'
         "replace_$1"
         echo "read -P 0xa5 $offset 4k"
-    } | qemu-io -r -f raw "$(nbd relay)" >"$D/copy.log" 2>&1 || true
+    } | qemu-io -r -f raw "$(nbd relay)" >"$D/copy.log" 2>&1 || [ $? = 1 ]
     cat "$D/copy.log"
     [ "$(grep -c 'read 4096/4096' "$D/copy.log")" = 1 ]
     has_line "$D/copy.log" 'read failed: Input/output error'
