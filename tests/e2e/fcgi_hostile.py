@@ -167,18 +167,7 @@ def talk(path, pieces, keep_open=False, until_ended=False):
     return answer
 
 
-class Check:
-    def __init__(self, path, image):
-        self.path, self.image = path, image
-        with open(image, "rb") as file:
-            self.content = file.read()
-        self.failures = []
-        self.lock = threading.Lock()
-
-    def fail(self, name, text):
-        with self.lock:
-            self.failures.append(f"{name}: {text}")
-
+class Check(rows.Check):
     def read_image(self):
         with open(self.image, "rb") as file:
             return file.read()

@@ -23,7 +23,6 @@ import random
 import re
 import socket
 import sys
-import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -99,17 +98,10 @@ class Peer:
         self.peer.close()
 
 
-class Check:
+class Check(rows.Check):
     def __init__(self, web, path, image):
-        self.web, self.path, self.image = web, path, image
-        with open(image, "rb") as file:
-            self.content = file.read()
-        self.failures = []
-        self.lock = threading.Lock()
-
-    def fail(self, name, text):
-        with self.lock:
-            self.failures.append(f"{name}: {text}")
+        super().__init__(path, image)
+        self.web = web
 
     def talk(self, data, wanted, shut):
         """All answers, until the connection's end or there are no more."""

@@ -5,6 +5,21 @@ import sys
 import threading
 
 
+class Check:
+    """What rows are held against: an image as it was, and what failed."""
+
+    def __init__(self, path, image):
+        self.path, self.image = path, image
+        with open(image, "rb") as file:
+            self.content = file.read()
+        self.failures = []
+        self.lock = threading.Lock()
+
+    def fail(self, name, text):
+        with self.lock:
+            self.failures.append(f"{name}: {text}")
+
+
 def run(table, row, fail, at_once):
     """Calls row(*line) for each line of the table, and fail(name, why) where
     that meets an OSError.  Returns how many there were."""
